@@ -1,0 +1,62 @@
+# What people and CI call. `make` alone lists it.
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test test-all lint format docs up down lock clean
+
+help:
+	@echo "make install    build the environment, .venv, from requirements.lock"
+	@echo "make demo       live through a year of bike rentals: the whole wheel"
+	@echo "make up / down  start the platform here (Ctrl-C stops it), or stop it from elsewhere"
+	@echo "make test       lint and every test but the slow ones"
+	@echo "make test-all   lint and every test"
+	@echo "make lint       ruff, pyright, import-linter"
+	@echo "make format     let ruff arrange the code"
+	@echo "make docs       write the pages that are made from code"
+	@echo "make lock       write requirements.lock from the environment"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Treadle needs Python 3.11 and there is no '$(PYTHON)' here. Install it, or name it: make install PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "Treadle needs Python 3.11 and '$(PYTHON)' is not one. Name one: make install PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make environments; install its venv module (Debian: apt install python3.11-venv)."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned packages into .venv; the first time this takes minutes …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps -e .
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/treadle demo
+
+up: $(INSTALLED)
+	@$(BIN)/treadle up
+
+down: $(INSTALLED)
+	@$(BIN)/treadle down
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest -n 2
+
+docs: $(INSTALLED)
+	$(BIN)/python -m console.reference
+
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' > requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""How people meet Treadle: the command line and the supervised platform."""

@@ -1,0 +1,116 @@
+"""The commands' answers as a person reads them, plain text without colour. Knows only the records that it shows."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from types import FrameType
+from typing import Any
+
+from pydantic import BaseModel
+
+from console.output import pairs, table
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def as_record(value: Any) -> dict[str, Any]:
+    """A dataclass or a model as a dictionary."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(value)
+
+
+def initialised(name: str, made: dict[str, Any]) -> str:
+    """What `init` inferred."""
+    columns = [as_record(column) for column in made.get("columns", [])]
+    lines = [f"{made.get('project_path')}: {made.get('problem')}, time column {made.get('time') or 'none'}."]
+    if columns:
+        lines += ["", table(columns, list(columns[0]))]
+    lines += [f"Ignored: {column} ({reason})" for column, reason in dict(made.get("ignored") or {}).items()]
+    return "\n".join([*lines, "", f"Next: treadle train {name}"])
+
+
+def addresses(rows: list[dict[str, Any]]) -> str:
+    """Where each service is, one line each."""
+    places = {row["name"]: row["url"] for row in rows}
+    return "\n".join(
+        [
+            f"Console  {places['api']}/",
+            f"API      {places['api']}/docs",
+            f"Prefect  {places['prefect']}",
+            f"MLflow   {places['mlflow']}",
+        ]
+    )
+
+
+def trained(summary: dict[str, Any]) -> str:
+    """One turn of the wheel."""
+    name = summary.get("project")
+    return "\n".join([pairs(summary), "", f"Next: treadle up, then the console; or treadle models {name}"])
+
+
+def watched(look: dict[str, Any]) -> str:
+    """One look at the newest window."""
+    record = {key: value for key, value in look.items() if key != "columns"}
+    columns = look.get("columns") or []
+    return "\n".join([pairs(record), *(["", table(columns, list(columns[0]))] if columns else [])])
+
+
+def replayed(lived: dict[str, Any]) -> str:
+    """A replay by month."""
+    lists = {"months", "looks", "retrains"}
+    record = {key: value for key, value in lived.items() if key not in lists}
+    parts = [table(lived[key], list(lived[key][0])) for key in ("months", "retrains") if lived.get(key)]
+    return "\n\n".join([*parts, pairs(record)])
+
+
+def spent(costs: dict[str, Any]) -> str:
+    """CPU and wall seconds, in all and by flow."""
+    rows = costs.get("by_flow") or []
+    total = f"{costs['cpu_seconds']:.1f} CPU seconds in {costs['seconds']:.1f} s"
+    return "\n".join([*([table(rows, list(rows[0])), ""] if rows else []), total])
+
+
+def examined(result: dict[str, Any]) -> str:
+    """What `doctor` found; each finding that is not good ends with the command that mends it."""
+    marks = {"good": "ok  ", "note": "note", "bad": "BAD "}
+    lines = []
+    for finding in result["findings"]:
+        lines.append(f"{marks[finding['state']]}  {finding['what']}: {finding['detail']}")
+        if finding["mend"]:
+            lines.append(f"      mend it: {finding['mend']}")
+    return "\n".join(lines)
+
+
+def lived(summary: dict[str, Any]) -> str:
+    """The demo's closing table and where to look further."""
+    months, stages = summary["months"], summary["seconds"]
+    record = {key: value for key, value in summary.items() if key not in ("months", "seconds")}
+    return "\n".join(
+        [
+            "",
+            table(months, ["month", "static", "treadle", "retrains"]),
+            "",
+            pairs(record),
+            "",
+            *(f"{stage:<24}{seconds:>7.0f} s" for stage, seconds in stages.items()),
+            "",
+            "Look further: treadle up, then the console page; treadle models bikes; treadle cost bikes",
+        ]
+    )

@@ -1,0 +1,324 @@
+"""The command line `treadle`: reads the words, calls the platform's parts, shows the answer.
+
+Everything heavy is imported inside the command that needs it, so that `treadle --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from treadle.settings import Settings
+
+app = typer.Typer(
+    name="treadle",
+    help="The machine-learning platform that a small team owns. `treadle COMMAND --help` says more.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output; the log on standard error.")]
+Name = Annotated[str, typer.Argument(help="The project: a folder in projects/.", metavar="NAME")]
+At = Annotated[str | None, typer.Option(help="Event time, ISO 8601; now, when left out.", metavar="TIME")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
+Deployed = Annotated[bool, typer.Option("--deployed", help="Run in the platform's worker instead of here.")]
+
+
+def _settings(**given: Any) -> Settings:
+    """The settings of this home, and what the command line says otherwise."""
+    from pydantic import ValidationError
+
+    from treadle.errors import TreadleError
+    from treadle.settings import Settings, quiet_telemetry
+
+    quiet_telemetry()
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise TreadleError(f"TREADLE_{name} is {first['input']!r}: {first['msg']}. See docs/settings.md.") from None
+
+
+@app.command()
+def init(
+    name: Name,
+    source: Annotated[str, typer.Option("--from", help="CSV, Parquet or JSON Lines file.", metavar="FILE")],
+    target: Annotated[str, typer.Option(help="The column to predict.", metavar="COLUMN")],
+    json: Json = False,
+) -> None:
+    """Make a project from a table."""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        from treadle.scaffold import init_project
+
+        from console.platform import redeploy
+
+        settings = _settings()
+        made = init_project(name, Path(source), target, settings)
+        redeploy(settings)
+        give(answer, answers.as_record(made), json, lambda made: answers.initialised(name, made))
+
+
+@app.command()
+def up(  # noqa: PLR0917 - options, given by name
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is healthy.")] = False,
+    api_port: Port = None,
+    prefect_port: Port = None,
+    mlflow_port: Port = None,
+    auto_ports: Annotated[bool, typer.Option("--auto-ports", help="Take free ports where ours are taken.")] = False,
+    json: Json = False,
+) -> None:
+    """Start Prefect, MLflow, a worker, the API and the console."""
+    from console import answers
+    from console.output import answering, give
+    from console.progress import say
+
+    with answering() as answer:
+        from console import platform
+
+        settings = _settings(api_port=api_port, prefect_port=prefect_port, mlflow_port=mlflow_port)
+        say("Starting the platform …")
+        with answers.ended_by_signals():
+            settings = platform.start(settings, auto_ports, say)
+            give(answer, platform.status(settings), json, answers.addresses)
+            if detach:
+                return
+            say("Ctrl-C stops all of it.")
+            _stay(settings)
+
+
+def _stay(settings: Settings) -> None:
+    """Keep the platform up until this command is interrupted or the platform is stopped from elsewhere."""
+    from console import platform
+    from console.progress import say
+
+    try:
+        platform.follow(settings, say)
+        say("The platform was stopped by another command.")
+    except KeyboardInterrupt:
+        say("Stopping …")
+        platform.stop(settings)
+        say("Stopped.")
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """Stop the platform."""
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console import platform
+
+        was_up = platform.stop(_settings())
+        give(answer, {"stopped": was_up}, json, lambda _: "Stopped." if was_up else "The platform was not up.")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Say how each service is."""
+    from console.output import answering, give, table
+
+    with answering() as answer:
+        from console import platform
+
+        rows = platform.status(_settings())
+        give(answer, rows, json, lambda rows: table(rows, ["name", "state", "url", "pid", "uptime_s", "restarts"]))
+
+
+@app.command()
+def train(  # noqa: PLR0917 - options, given by name
+    name: Name,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of the search.")] = None,
+    at: At = None,
+    deployed: Deployed = False,
+    json: Json = False,
+) -> None:
+    """Turn the wheel once: from the table to a registered version."""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console.platform import redeploy
+
+        settings = _settings()
+        arguments = {"trials": trials, "minutes": minutes, "at": at}
+        summary = _run_flow(settings, "train", name, arguments, deployed)
+        redeploy(settings)
+        give(answer, summary, json, answers.trained)
+
+
+@app.command()
+def watch(name: Name, at: At = None, deployed: Deployed = False, json: Json = False) -> None:
+    """Look at the newest predictions: does the model still hold?"""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        give(answer, _run_flow(_settings(), "watch", name, {"at": at}, deployed), json, answers.watched)
+
+
+@app.command()
+def predict(
+    name: Name,
+    file: Annotated[str, typer.Argument(help="CSV, Parquet or JSON Lines file, or a URL.", metavar="FILE")],
+    to: Annotated[Path, typer.Option(help="The .csv or .parquet to write.", metavar="OUT")],
+    version: Annotated[int | None, typer.Option(min=1, help="Another version than the champion.")] = None,
+    json: Json = False,
+) -> None:
+    """Answer every row of a table."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        source = file if "://" in file else str(Path(file).resolve())
+        arguments = {"source": source, "target_path": str(to.resolve()), "version": version}
+        give(answer, _run_flow(_settings(), "score", name, arguments), json, pairs)
+
+
+@app.command()
+def models(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, json: Json = False) -> None:
+    """List versions, aliases and metrics."""
+    from console.output import answering, give, table
+
+    with answering() as answer:
+        from console import versions
+
+        rows = versions.list_versions(_settings(), name)
+        give(answer, rows, json, lambda rows: table(rows, ["name", "version", "aliases", "metrics", "run_id"]))
+
+
+@app.command()
+def promote(
+    name: Name, version: Annotated[int | None, typer.Argument(metavar="[VERSION]")] = None, json: Json = False
+) -> None:
+    """Put a version online; without VERSION the challenger."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import versions
+
+        give(answer, versions.promote(_settings(), name, version), json, pairs)
+
+
+@app.command()
+def rollback(name: Name, json: Json = False) -> None:
+    """Put the previous version online again."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import versions
+
+        give(answer, versions.rollback(_settings(), name), json, pairs)
+
+
+@app.command()
+def replay(
+    name: Name,
+    stream: Annotated[str | None, typer.Option(help="The table to replay, in the project's folder.")] = None,
+    step: Annotated[str | None, typer.Option(help="Event time between two looks, such as 2w.")] = None,
+    label_delay: Annotated[str | None, typer.Option(help="Event time until a label comes, such as 7d.")] = None,
+    json: Json = False,
+) -> None:
+    """Replay a past stream as live traffic."""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console.platform import is_up
+        from treadle.errors import Unavailable
+
+        settings = _settings()
+        if not is_up(settings):
+            raise Unavailable(
+                "A replay needs the running platform, which is down; start it with `treadle up --detach`."
+            )
+        arguments = {"stream": stream, "step": step, "label_delay": label_delay}
+        give(answer, _run_flow(settings, "replay", name, arguments), json, answers.replayed)
+
+
+@app.command()
+def reset(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Forget a model's versions, predictions and labels; keep its project."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import versions
+
+        give(answer, versions.reset(_settings(), name, sure=yes), json, pairs)
+
+
+@app.command()
+def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, json: Json = False) -> None:
+    """Say what was spent."""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console import versions
+
+        give(answer, versions.cost(_settings(), name), json, answers.spent)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is missing or unhealthy here, and what mends it."""
+    from console import answers
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console.doctor import examine
+
+        findings = examine(_settings())
+        healthy = all(finding["state"] != "bad" for finding in findings)
+        give(answer, {"healthy": healthy, "findings": findings}, json, answers.examined)
+    sys.exit(0 if healthy else 1)
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """Live through a year of bike rentals: the whole wheel."""
+    from console.output import answering, give
+    from console.progress import say
+
+    with answering() as answer:
+        from console import answers
+        from console.demo import run_demo
+
+        with answers.ended_by_signals():
+            give(answer, run_demo(_settings(), say), json, answers.lived)
+
+
+def _run_flow(
+    settings: Settings, flow: str, name: str, arguments: dict[str, Any], deployed: bool = False
+) -> dict[str, Any]:
+    """Check the project first, so that a mistyped name does not wait for servers; then run the flow."""
+    from console import runs
+    from treadle.project import load_project
+
+    load_project(name, settings)
+    if deployed:
+        return runs.run_deployed(settings, flow, name, arguments)
+    return runs.run_here(settings, flow, {"project": name} | arguments)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="treadle")
+
+
+if __name__ == "__main__":
+    main()

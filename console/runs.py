@@ -1,0 +1,101 @@
+"""Flows as commands: in this process, with the platform's Prefect server or one for the run; or in the worker."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from console import health
+from console.platform import adopt_environment, is_up, prefect_server, wait_for_server
+from console.progress import ENVIRONMENT, say
+from treadle.errors import TreadleError, Unavailable
+from treadle.settings import Settings
+
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class RunError(TreadleError):
+    """A run in the worker that did not complete."""
+
+    exit_code = 1
+    status = 500
+    title = "Run failed"
+
+
+def run_here(settings: Settings, flow: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run a flow in this process, so that its progress is this terminal's and Ctrl-C ends it.
+
+    The flow's imports and the start of a Prefect server of its own overlap.
+
+    Raises:
+        TreadleError: What the flow itself raised.
+    """
+    os.environ.update(ENVIRONMENT)
+    with prefect_server(settings) as url:
+        function: Callable[..., Any] = getattr(importlib.import_module(f"flows.{flow}"), flow)
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        wait_for_server(url)
+        return dict(function(**{name: value for name, value in arguments.items() if value is not None}))
+
+
+def run_deployed(settings: Settings, flow: str, project: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Have the worker run a deployment and wait for it. Ctrl-C leaves the run alone.
+
+    Returns:
+        What the flow returned.
+
+    Raises:
+        Unavailable: The platform is down.
+        RunError: The run failed, crashed or was cancelled; the message is the run's own.
+    """
+    if not is_up(settings):
+        raise Unavailable("The platform is down, so there is no worker; start it with `treadle up --detach`.")
+    adopt_environment(settings, settings.prefect_url)
+    wait_for_server(settings.prefect_url)
+    from prefect.client.orchestration import get_client
+
+    parameters = {"project": project} | {name: value for name, value in arguments.items() if value is not None}
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"{flow}/{project}")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        say(f"Run '{run.name}' in the worker: {settings.prefect_url}/runs/flow-run/{run.id}")
+        _follow_run(settings, str(run.id))
+        run = client.read_flow_run(run.id)
+        if run.state is None or not run.state.is_completed():
+            message = run.state.message if run.state else "it has no state"
+            raise RunError(
+                f"Run '{run.name}' is {run.state_name}: {message} See {settings.prefect_url}/runs/flow-run/{run.id}"
+            )
+        return dict(run.state.result())  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def _follow_run(settings: Settings, run_id: str, poll_s: float = 1.0) -> None:
+    """Print the run's log as it grows, until the run has ended."""
+    url = f"{settings.prefect_url}/api"
+    seen, ended, begun = 0, False, time.monotonic()
+    while not ended:
+        time.sleep(poll_s)
+        ended = _poll(f"{url}/flow_runs/{run_id}", None)["state_type"] in FINAL
+        query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "offset": seen, "limit": 200}
+        for line in _poll(f"{url}/logs/filter", query):
+            seen += 1
+            if not line["message"].startswith("Beginning"):
+                say(f"{time.monotonic() - begun:6.1f} s  {line['message'].splitlines()[0]}")
+
+
+def _poll(url: str, body: dict[str, Any] | None, patience_s: float = 60.0) -> Any:
+    """Ask Prefect; its restart by the supervisor is waited out."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return health.fetch(url, body)
+        except health.FAILURES as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "Prefect no longer answers; see `treadle status`. The run itself may go on."
+                ) from error
+            time.sleep(1)

@@ -1,0 +1,1 @@
+"""Treadle's sentences: one Prefect flow a file, only order and branching."""

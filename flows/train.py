@@ -1,0 +1,53 @@
+"""The train flow: one turn of the wheel, from a table to a promoted version. Run it by hand, nightly, or on drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from tasks.evaluate import evaluate_model
+from tasks.fit import fit_model
+from tasks.label import label_data
+from tasks.load import load_data
+from tasks.promote import promote_model
+from tasks.register import register_model
+from tasks.split import split_data
+from tasks.tune import tune_families
+from tasks.turn import report_turn, turn_of
+from tasks.validate import validate_data
+
+
+@flow(name="train", flow_run_name="{project}: {reason}")
+def train(
+    project: str,
+    trials: int | None = None,
+    minutes: float | None = None,
+    at: str | None = None,
+    reason: str = "by hand",
+) -> dict[str, Any]:
+    """Turn the wheel once: **load → validate → label → split → tune → fit → evaluate → register → promote**.
+
+    The challenger is promoted only if it beats the champion on the newest labelled rows that neither has seen.
+
+    Args:
+        project: A folder in `projects/`.
+        trials: Trials of the search; the project's own number when left out.
+        minutes: Wall-clock minutes of the search; the project's own when left out.
+        at: Event time, ISO 8601; labels that came later are not known to this turn. Now, when left out.
+        reason: Why, in plain words; shown in the run's name and in the ledger.
+
+    Returns:
+        What `treadle train --json` prints.
+    """
+    with turn_of(project, at, reason) as turn:
+        table = load_data(turn)
+        valid = validate_data(turn, table)
+        rows = label_data(turn, valid)
+        parts = split_data(turn, rows)
+        best = tune_families(turn, rows, parts, trials, minutes)
+        rehearsal = fit_model(turn, rows, best)
+        scores = evaluate_model(turn, rows, rehearsal)
+        version = register_model(turn, rows, rehearsal, scores)
+        verdict = promote_model(turn, rows, rehearsal, version)
+        return report_turn(turn, rows, parts, best, version, verdict)

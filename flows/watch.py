@@ -1,0 +1,31 @@
+"""The watch flow: one look at the newest predictions, and the decision whether to retrain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from tasks.decide import decide_retrain
+from tasks.turn import metered
+from tasks.watch import judge_window
+
+
+@flow(name="watch", flow_run_name="{project}: watch {at}")
+def watch(project: str, at: str | None = None) -> dict[str, Any]:
+    """Look at the newest window of predictions and say whether the model still holds.
+
+    Verdicts: `ok`, `drift`, `quality-loss`, `insufficient-data`, `invalid`. A verdict that asks for a retrain passes
+    the project's policy first (cooldown, one in flight, a maximum a day, new labels); if it passes, the event
+    `treadle.retrain.requested` is emitted and an automation runs the train deployment.
+
+    Args:
+        project: A folder in `projects/`.
+        at: Event time of the look, ISO 8601; now, when left out.
+
+    Returns:
+        What `treadle watch --json` prints.
+    """
+    with metered(project, "watch"):
+        verdict = judge_window(project, at)
+        return verdict | decide_retrain(project, at, verdict)

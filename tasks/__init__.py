@@ -1,0 +1,1 @@
+"""Treadle's verbs: one step of the wheel a file, each a Prefect task."""

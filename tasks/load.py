@@ -1,0 +1,34 @@
+"""Load: the project's source, read, conformed to its fixed schema, and kept as a snapshot."""
+
+from __future__ import annotations
+
+from prefect.artifacts import create_table_artifact
+
+from tasks.step import step
+from treadle.data import conform, digest, load_schema, read_table, snapshot
+from treadle.project import load_project
+from treadle.settings import Settings
+from treadle.tracking import log_dataset
+from treadle.turn import Rows, Turn
+
+
+@step("load data", retries=2)
+def load_data(turn: Turn) -> Rows:
+    """Read the source and keep it as a snapshot named by its content.
+
+    Returns:
+        The snapshot; its digest is logged to MLflow as the run's dataset.
+    """
+    settings = Settings()
+    project = load_project(turn.project, settings)
+    schema = load_schema(project)
+    frame = conform(read_table(project.source, project.data.query), schema)
+    rows = Rows(snapshot(frame, settings, project.name), len(frame), digest(frame))
+    schema.save(turn.path("schema.json"))
+    log_dataset(settings, turn.run_id, frame, name=project.name, source=project.data.source, target=schema.target)
+    create_table_artifact(
+        key=f"{project.name}-columns",
+        table=[{"column": c.name, "kind": c.kind, "missing": "yes" if c.nullable else "no"} for c in schema.columns],
+        description=f"{rows.rows:,} rows from `{project.data.source}`, digest `{rows.digest[:12]}`",
+    )
+    return rows

@@ -1,0 +1,44 @@
+"""Split: who learns, who compares trials, who judges, and what no model ever sees."""
+
+from __future__ import annotations
+
+from prefect.artifacts import create_markdown_artifact
+
+from tasks.step import step
+from treadle.data import load_snapshot
+from treadle.evidence import Evidence
+from treadle.ledger import Ledger
+from treadle.project import load_project
+from treadle.schema import Schema
+from treadle.settings import Settings
+from treadle.split import split_rows
+from treadle.turn import Parts, Rows, Turn
+
+
+@step("split data")
+def split_data(turn: Turn, rows: Rows) -> Parts:
+    """Divide the labelled rows; a retrain is judged on the newest rows that the champion has not seen.
+
+    Raises:
+        BadData: There are too few rows to divide; the message says how many are needed.
+    """
+    settings = Settings()
+    project = load_project(turn.project, settings)
+    champion = Ledger.open(settings).champion(project.name)
+    evidence = Evidence(settings, project.name)
+    split = split_rows(
+        load_snapshot(rows.path),
+        project,
+        Schema.load(turn.path("schema.json")),
+        frozen=evidence.holdout(),
+        seen=evidence.seen(champion.version) if champion else None,
+    )
+    path = turn.write(
+        "split.json", {"train": split.train, "valid": split.valid, "test": split.test, "holdout": split.holdout}
+    )
+    create_markdown_artifact(
+        key=f"{project.name}-split",
+        markdown=f"{split.how}\n\n| train | valid | test | holdout |\n|---|---|---|---|\n"
+        f"| {len(split.train):,} | {len(split.valid):,} | {len(split.test):,} | {len(split.holdout):,} |",
+    )
+    return Parts(str(path), len(split.train), len(split.valid), len(split.test), len(split.holdout), split.how)

@@ -1,0 +1,139 @@
+"""The frame around a turn of the wheel: its MLflow run, its lease, its cost, and the summary at its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.runtime import flow_run
+
+from treadle.cost import Meter, meter
+from treadle.errors import Conflict
+from treadle.ledger import Lease, Ledger
+from treadle.project import load_project
+from treadle.settings import Settings
+from treadle.tracking import open_run, run_url
+from treadle.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
+
+
+@contextmanager
+def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
+    """Open one turn: single flight by a fenced lease, an MLflow run, and the bill at the end.
+
+    Raises:
+        Conflict: Another turn of this project is in flight; its lease frees itself when its process dies.
+    """
+    settings = Settings()
+    project = load_project(name, settings)
+    moment = parse_moment(at)
+    ledger = Ledger.open(settings)
+    with _leased(ledger, name, moment or datetime.now(UTC), settings.retrain_lease_s) as lease:
+        tags = {"treadle.reason": reason, "treadle.project_digest": project.digest, "treadle.flow_run": str(flow_run.id)}
+        with metered(name, "train") as bill, open_run(settings, project, tags=tags) as run_id:
+            create_link_artifact(link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow")
+            turn = Turn(name, run_id, moment.isoformat() if moment else None, reason, lease.fence)
+            turn.write("bill.json", {"started": bill.started})
+            _METERS[run_id] = bill
+            try:
+                yield turn
+            finally:
+                _METERS.pop(run_id, None)
+
+
+_METERS: dict[str, Meter] = {}
+
+
+@contextmanager
+def metered(project: str, flow: str) -> Iterator[Meter]:
+    """Meter the wall and CPU seconds of a flow and write them into the ledger, also when it fails."""
+    with meter() as bill:
+        try:
+            yield bill
+        finally:
+            Ledger.open(Settings()).record_cost(project, flow, str(flow_run.id), bill.cpu_seconds, bill.seconds)
+
+
+@contextmanager
+def _leased(ledger: Ledger, name: str, at: datetime, lease_s: float) -> Iterator[Lease]:
+    """Hold the project's train lease and beat its heart until the block ends."""
+    lease = ledger.acquire(name, str(flow_run.id or "command line"), at, lease_s)
+    if lease is None:
+        raise Conflict(
+            f"A train run of '{name}' is in flight already. Wait for it, or stop it; "
+            f"if its process is dead the lease frees itself within {lease_s:.0f} s."
+        )
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(lease_s / 4):
+            ledger.beat(lease)
+
+    threading.Thread(target=beat, daemon=True, name="lease heartbeat").start()
+    try:
+        yield lease
+    finally:
+        done.set()
+        ledger.release(lease)
+
+
+def report_turn(
+    turn: Turn, rows: Rows, parts: Parts, best: Best, version: Registered, verdict: Verdict
+) -> dict[str, Any]:
+    """Sum the turn up: the JSON that `treadle train` prints, and a page in the Prefect UI."""
+    bill = _METERS[turn.run_id]
+    project = load_project(turn.project)
+    summary: dict[str, Any] = {
+        "project": turn.project,
+        "run_id": turn.run_id,
+        "version": version.version,
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "metric": turn.read("metric.json"),
+        "challenger": verdict.challenger,
+        "champion": verdict.champion,
+        "interval": verdict.interval,
+        "rows": {
+            "train": parts.train,
+            "valid": parts.valid,
+            "test": parts.test,
+            "holdout": parts.holdout,
+            "quarantined": rows.quarantined,
+        },
+        "trials": {"done": best.done, "pruned": best.pruned},
+        "family": best.family,
+        "parity": version.parity,
+        "seconds": round(bill.seconds, 2),
+        "cpu_seconds": round(bill.cpu_seconds, 2),
+    }
+    create_markdown_artifact(key=f"{project.name}-turn", markdown=_page(summary), description=verdict.reason)
+    return summary
+
+
+def _page(summary: dict[str, Any]) -> str:
+    """The turn in a few lines of Markdown."""
+    rows, trials = summary["rows"], summary["trials"]
+    return "\n".join(
+        [
+            f"# {summary['project']}: {summary['decision']}",
+            summary["reason"],
+            "",
+            "| | |",
+            "|---|---|",
+            f"| version | {summary['version'] or '—'} ({summary['family']}) |",
+            f"| {summary['metric']} of the challenger | {_number(summary['challenger'])} |",
+            f"| {summary['metric']} of the champion | {_number(summary['champion'])} |",
+            f"| rows | {rows['train']:,} train, {rows['valid']:,} valid, {rows['test']:,} test, "
+            f"{rows['holdout']:,} held out, {rows['quarantined']:,} quarantined |",
+            f"| trials | {trials['done']} done, {trials['pruned']} pruned |",
+            f"| ONNX parity | {_number(summary['parity'])} of what is allowed |",
+            f"| cost | {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds |",
+        ]
+    )
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"

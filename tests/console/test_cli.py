@@ -1,0 +1,135 @@
+"""The command line as a shell sees it: exit codes, one line of error, one JSON value on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = [
+    "init", "up", "down", "status", "train", "watch", "predict", "models", "promote", "rollback", "replay", "reset",
+    "cost", "doctor", "demo",
+]  # fmt: skip
+PROJECT = """
+name: shop
+problem: tabular-classification
+data: {source: data/shop.csv, target: churned}
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text(PROJECT)
+    return tmp_path
+
+
+def run(home, *words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "console.cli", *words],
+        env=dict(os.environ) | {"TREADLE_HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def one_line(done):
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_fits_one_screen_and_names_every_command(home):
+    done = run(home, "--help", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    for command in COMMANDS:
+        assert any(line.strip().startswith(f"{command} ") for line in lines), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_json(home, command):
+    assert "--json" in run(home, command, "--help").stdout
+
+
+def test_help_imports_nothing_heavy():
+    heavy = {"prefect", "mlflow", "pandas", "numpy", "sqlalchemy", "pydantic", "httpx", "torch", "sklearn"}
+    code = f"import sys, console.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_status_while_down_is_one_json_value(home):
+    done = run(home, "status", "--json")
+    assert done.returncode == 0
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows] == ["prefect", "mlflow", "api", "worker"]
+    assert {row["state"] for row in rows} == {"down"}
+
+
+def test_an_unknown_project_suggests_the_nearest(home):
+    done = run(home, "train", "shpo", "--json")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Did you mean 'shop'?" in one_line(done)
+
+
+def test_a_bad_name_is_refused_in_one_line(home):
+    done = run(home, "watch", "../etc")
+    assert done.returncode == 2
+    assert "cannot be a project's name" in one_line(done)
+
+
+def test_a_bad_setting_names_the_variable(home):
+    done = run(home, "status", TREADLE_API_PORT="abc")
+    assert done.returncode == 2
+    assert "TREADLE_API_PORT is 'abc'" in one_line(done)
+
+
+def test_a_replay_without_the_platform_says_how_to_start_it(home):
+    done = run(home, "replay", "shop")
+    assert done.returncode == 5
+    assert "treadle up --detach" in one_line(done)
+
+
+def test_a_deployed_train_without_the_platform_is_unavailable(home):
+    done = run(home, "train", "shop", "--deployed")
+    assert done.returncode == 5
+    assert "no worker" in one_line(done)
+
+
+def test_models_of_a_new_home_is_an_empty_list(home):
+    assert json.loads(run(home, "models", "--json").stdout) == []
+
+
+def test_promote_without_versions_says_what_to_do(home):
+    done = run(home, "promote", "shop")
+    assert done.returncode == 2
+    assert "treadle train shop" in one_line(done)
+
+
+def test_reset_asks_for_yes_and_then_forgets(home):
+    refused = run(home, "reset", "shop")
+    assert refused.returncode == 2
+    assert "--yes" in one_line(refused)
+    assert json.loads(run(home, "reset", "shop", "--yes", "--json").stdout) == {
+        "project": "shop",
+        "versions_forgotten": 0,
+    }
+
+
+def test_cost_of_nothing_is_nothing(home):
+    cost = json.loads(run(home, "cost", "shop", "--json").stdout)
+    assert cost == {"project": "shop", "cpu_seconds": 0, "seconds": 0, "by_flow": []}
+
+
+def test_down_while_down_is_no_error(home):
+    assert json.loads(run(home, "down", "--json").stdout) == {"stopped": False}

@@ -1,0 +1,52 @@
+"""The doctor: what is well, what is not, and the command that mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.doctor import _differs, examine
+from treadle.ledger import Ledger
+from treadle.settings import Settings
+
+pytestmark = pytest.mark.enable_socket
+
+
+def findings(home):
+    return {finding["what"]: finding for finding in examine(Settings(home=home))}
+
+
+def test_a_new_home_is_healthy_and_says_how_to_begin(tmp_path):
+    found = findings(tmp_path)
+    assert [name for name, finding in found.items() if finding["state"] == "bad"] == []
+    assert "treadle init" in found["projects"]["mend"]
+    assert found["layout"]["state"] == "good"
+
+
+def test_a_broken_project_is_named_with_its_file(tmp_path):
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text(
+        "name: shop\nproblem: tabular-regression\ndata: {source: a.csv, target: y}\ntunee: {}\n"
+    )
+    finding = findings(tmp_path)["project shop"]
+    assert finding["state"] == "bad"
+    assert "tunee" in finding["detail"]
+    assert finding["mend"].endswith("projects/shop/project.yaml")
+
+
+def test_a_ledger_of_another_revision_is_bad(tmp_path):
+    ledger = Ledger.open(Settings(home=tmp_path))
+    assert findings(tmp_path)["ledger"]["state"] == "good"
+    with ledger.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'older'")
+    finding = findings(tmp_path)["ledger"]
+    assert finding["state"] == "bad"
+    assert "revision older" in finding["detail"]
+
+
+def test_versions_are_compared_without_the_local_part():
+    assert _differs(f"pytest=={pytest.__version__}") is None
+    assert _differs(f"pytest=={pytest.__version__}+cpu") is None
+    assert _differs("pytest==0.1") == f"pytest {pytest.__version__} instead of 0.1"
+    assert _differs("no-such-package-at-all==1") == "no-such-package-at-all is missing"
+    assert _differs("# a comment") is None

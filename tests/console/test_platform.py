@@ -1,0 +1,185 @@
+"""The platform with its real processes, on free ports, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import psutil
+import pytest
+
+from console import supervision
+from treadle.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.enable_socket, pytest.mark.timeout(300)]
+
+PROJECT = """
+name: shop
+problem: tabular-classification
+data: {source: data/shop.csv, target: churned}
+watch: {every: 2h}
+"""
+TICKING = """
+import time
+from prefect import flow
+
+@flow(name="ticking")
+def tick(seconds: int = 300):
+    time.sleep(seconds)
+"""
+
+
+def treadle(home, *words, check=True):
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli", *words],
+        env=dict(os.environ) | {"TREADLE_HOME": str(home), "PYTHONPATH": _path(home)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def _path(home):
+    """Where the worker of this test finds modules: the home, besides what the environment says already."""
+    return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(home)]))
+
+
+def ask(settings, path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{settings.prefect_url}/api/{path}", data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read())
+
+
+def wait_until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def states(home):
+    return {row["name"]: row for row in json.loads(treadle(home, "status", "--json").stdout)}
+
+
+def of_this_home(home):
+    """Processes below this home's supervisor, by its mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(supervision.MARK) == str(home):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text(PROJECT)
+    (tmp_path / "ticking.py").write_text(TICKING)
+    yield tmp_path
+    treadle(tmp_path, "down", check=False)
+
+
+def test_up_serves_restarts_and_goes_down_without_a_trace(home):
+    rows = json.loads(treadle(home, "up", "--detach", "--auto-ports", "--json").stdout)
+    assert {row["state"] for row in rows} == {"running"}
+    settings = Settings(home=home)
+
+    names = {(found["name"], found["entrypoint"]) for found in ask(settings, "deployments/filter", {})}
+    assert names == {("shop", f"flows.{flow}.{flow}") for flow in ("train", "watch", "score", "replay", "promote")}
+    schedules = [s for found in ask(settings, "deployments/filter", {}) for s in found["schedules"]]
+    assert {s["schedule"].get("cron") or s["schedule"]["interval"] for s in schedules} == {"0 3 * * *", 7200.0}
+    assert not any(s["active"] for s in schedules), "nothing is watched or retrained before there is a champion"
+    automations = {found["name"] for found in ask(settings, "automations/filter", {})}
+    assert automations == {"treadle: retrain shop when asked", "treadle: a silent run has crashed"}
+
+    again = treadle(home, "up", "--detach", check=False)
+    assert again.returncode == 5
+    assert "up already" in again.stderr
+
+    os.kill(states(home)["api"]["pid"], signal.SIGKILL)
+    back = wait_until(lambda: (row := states(home)["api"])["state"] == "running" and row["restarts"] == 1 and row, 30)
+    assert back["restarts"] == 1
+
+    assert json.loads(treadle(home, "down", "--json").stdout) == {"stopped": True}
+    assert of_this_home(home) == []
+    assert not (home / ".treadle" / "ports.json").exists()
+    assert {row["state"] for row in states(home).values()} == {"down"}
+
+
+def test_ctrl_c_in_the_foreground_stops_all_of_it(home):
+    running = subprocess.Popen(
+        [sys.executable, "-m", "console.cli", "up", "--auto-ports", "--json"],
+        env=dict(os.environ) | {"TREADLE_HOME": str(home), "PYTHONPATH": _path(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert len(json.loads(running.stdout.readline())) == 4
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=90) == 0
+    assert of_this_home(home) == []
+
+
+def test_a_run_without_the_platform_is_kept_and_leaves_no_server(home):
+    code = (
+        "from pathlib import Path\n"
+        "from console.platform import prefect_server, wait_for_server\n"
+        "from treadle.settings import Settings\n"
+        "with prefect_server(Settings()) as url:\n"
+        "    from ticking import tick\n"
+        "    wait_for_server(url)\n"
+        "    tick(0)\n"
+        "    import os; print(os.environ['PREFECT_API_URL'])\n"
+    )
+    environment = dict(os.environ) | {"TREADLE_HOME": str(home), "PYTHONPATH": _path(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(done.stdout.split()[-1] + "/health", timeout=2)
+    again = code.replace("    tick(0)\n", "").replace(
+        "    import os; print(os.environ['PREFECT_API_URL'])\n",
+        "    from console.health import fetch\n"
+        "    print([run['state_name'] for run in fetch(url + '/api/flow_runs/filter', {})])\n",
+    )
+    kept = subprocess.run(
+        [sys.executable, "-c", again], env=environment, capture_output=True, text=True, timeout=200, check=True
+    )
+    assert kept.stdout.split("\n")[-2] == "['Completed']"
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_seen_as_crashed(home):
+    treadle(home, "up", "--detach", "--auto-ports")
+    settings = Settings(home=home)
+    flow_id = ask(settings, "flows/", {"name": "ticking"})["id"]
+    deployment = ask(
+        settings,
+        "deployments/",
+        {"name": "t", "flow_id": flow_id, "entrypoint": "ticking.tick", "work_pool_name": "treadle"},
+    )["id"]
+    run = ask(settings, f"deployments/{deployment}/create_flow_run", {})["id"]
+    state = lambda: ask(settings, f"flow_runs/{run}")["state_type"]  # noqa: E731
+    wait_until(lambda: state() == "RUNNING", 60)
+    time.sleep(3)  # the first heartbeat
+    doomed = [p for p in of_this_home(home) if "PREFECT__FLOW_RUN_ID" in p.environ()]
+    for process in [psutil.Process(states(home)["worker"]["pid"]), *doomed]:
+        process.kill()
+    wait_until(lambda: state() == "CRASHED", 150)

@@ -1,0 +1,56 @@
+"""A registered version as something that answers tables: its bundle in onnxruntime, one batch at a time.
+
+The same ONNX that the service runs, for batch scoring and for the champion's side of the gate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from treadle.bundle import Bundle, read_bundle
+from treadle.errors import NotFound
+from treadle.ledger import Ledger
+from treadle.onnx_export import frame_to_inputs, open_session
+from treadle.settings import Settings
+
+
+class Answering:
+    """An opened version.
+
+    Attributes:
+        bundle: The verified bundle.
+        version: Its number in the registry.
+    """
+
+    def __init__(self, bundle: Bundle, version: int) -> None:
+        self.bundle = bundle
+        self.version = version
+        self._session = open_session(bundle.onnx_bytes)
+
+    def answer(self, frame: pd.DataFrame) -> np.ndarray:
+        """Answer conformed rows.
+
+        Returns:
+            Predictions (n,) for regression, probabilities (n, n_classes) in the manifest's class order otherwise.
+        """
+        columns = self.bundle.manifest.columns
+        (answer,) = self._session.run(None, frame_to_inputs(frame, columns))
+        return np.asarray(answer, dtype=np.float64)
+
+
+def open_version(settings: Settings, ledger: Ledger, name: str, version: int | None = None) -> Answering:
+    """Open a version's bundle after checking every digest; the champion when `version` is left out.
+
+    Raises:
+        NotFound: The model has no champion, or no such version.
+    """
+    if version is None:
+        champion = ledger.champion(name)
+        if champion is None:
+            raise NotFound(f"'{name}' has no champion yet. `treadle train {name}` trains one.")
+        version = champion.version
+    row = ledger.version(name, version)
+    if row is None:
+        raise NotFound(f"'{name}' has no version {version}. `treadle models {name}` lists them.")
+    return Answering(read_bundle(settings.home / row.bundle, row.digest), version)

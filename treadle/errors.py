@@ -1,0 +1,85 @@
+"""The errors that Treadle raises on purpose: what is wrong, the value, and the way out.
+
+One family, so that the command line prints one line and the API answers one kind of problem; knows nothing of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TreadleError(Exception):
+    """Something that a person can mend; the message says how.
+
+    Attributes:
+        exit_code: What the command line exits with.
+        status: The HTTP status that the API answers.
+        title: The short name of the kind of problem, the same for every occurrence (RFC 9457 `title`).
+    """
+
+    exit_code = 2
+    status = 400
+    title = "Bad request"
+
+
+class BadProject(TreadleError):
+    """A project file that cannot be read as one."""
+
+    title = "Bad project file"
+
+
+class BadData(TreadleError):
+    """A table, a column or a value that cannot be used; nothing was written."""
+
+    status = 422
+    title = "Bad data"
+
+
+class BrokenTable(BadData):
+    """A table that validation refused: training on it would be worse than not training."""
+
+    title = "Broken table"
+
+
+class NotFound(TreadleError):
+    """A project, a model, a version or a prediction that is not there."""
+
+    status = 404
+    title = "Not found"
+
+
+class Conflict(TreadleError):
+    """Somebody else changed the thing first, or says otherwise of it."""
+
+    exit_code = 3
+    status = 409
+    title = "Conflict"
+
+
+class ParityError(TreadleError):
+    """The ONNX answers differ from the trained model's: the version is refused."""
+
+    exit_code = 4
+    title = "ONNX parity"
+
+
+class Unavailable(TreadleError):
+    """A server that is down, a port that is taken, a disk that is full."""
+
+    exit_code = 5
+    status = 503
+    title = "Unavailable"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say ` Did you mean 'x'?` for the known word closest to `word`, or nothing.
+
+    >>> nearest("chrun", ["age", "churned", "churn"])
+    " Did you mean 'churn'?"
+    >>> nearest("zzz", ["age"])
+    ''
+    """
+    from rapidfuzz import fuzz, process
+
+    best = process.extractOne(word, list(known), scorer=fuzz.ratio, score_cutoff=60)
+    return f" Did you mean '{best[0]}'?" if best else ""

@@ -1,0 +1,54 @@
+"""What a version leaves behind for later judgements: the rows it has seen, its reference, the project's frozen holdout.
+
+Kept beside the bundles and never inside them, since a bundle travels to where the training rows must not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from treadle.settings import Settings
+
+
+class Evidence:
+    """The evidence of one project's versions, below `mlruns/evidence/<project>/`."""
+
+    def __init__(self, settings: Settings, project: str) -> None:
+        self.folder = settings.mlruns_dir / "evidence" / project
+
+    def holdout(self) -> set[str] | None:
+        """Row ids of the frozen holdout; `None` before the first version."""
+        path = self.folder / "holdout.json"
+        return set(json.loads(path.read_text())) if path.exists() else None
+
+    def freeze(self, rows: Iterable[str]) -> None:
+        """Freeze the holdout, once: later calls change nothing."""
+        if self.holdout() is None:
+            _write(self.folder / "holdout.json", sorted(rows))
+
+    def seen(self, version: int) -> set[str]:
+        """Row ids that a version learned from; empty if its evidence was removed."""
+        path = self.of(version) / "seen.json"
+        return set(json.loads(path.read_text())) if path.exists() else set()
+
+    def keep_seen(self, version: int, rows: Iterable[str]) -> None:
+        """Remember which rows a version learned from."""
+        _write(self.of(version) / "seen.json", sorted(rows))
+
+    def of(self, version: int) -> Path:
+        """The folder of one version."""
+        return self.folder / str(version)
+
+    def forget(self) -> None:
+        """Remove all of it: the project starts anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write(path: Path, content: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)

@@ -1,0 +1,37 @@
+"""What can be trained: one file a family, one line in the table; imported on first use.
+
+Other packages add families by the entry point group `treadle.families`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from treadle.errors import NotFound, nearest
+from treadle.families.protocol import Family, Fitted
+
+FAMILIES = {
+    "linear": "treadle.families.linear:Linear",
+    "gradient-boosting": "treadle.families.gradient_boosting:GradientBoosting",
+    "forest": "treadle.families.forest:Forest",
+    "mlp": "treadle.families.mlp:Mlp",
+}
+
+__all__ = ["FAMILIES", "Family", "Fitted", "load_family"]
+
+
+def load_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        NotFound: There is none; the nearest is suggested.
+    """
+    if name in FAMILIES:
+        module, _, attribute = FAMILIES[name].partition(":")
+        return getattr(import_module(module), attribute)()  # type: ignore[no-any-return]
+    outside = {entry.name: entry for entry in entry_points(group="treadle.families")}
+    if name in outside:
+        return outside[name].load()()  # type: ignore[no-any-return]
+    known = [*FAMILIES, *outside]
+    raise NotFound(f"No family '{name}'.{nearest(name, known)} Known: {', '.join(known)}. (train.families)")

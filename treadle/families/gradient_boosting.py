@@ -1,0 +1,152 @@
+"""Gradient-boosted trees from LightGBM: the family to beat on tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from treadle.families.protocol import Fitted, Report, check_params, check_rows
+from treadle.problems import Problem
+from treadle.schema import Schema
+
+if TYPE_CHECKING:
+    import onnx
+    import optuna
+    from sklearn.pipeline import Pipeline
+
+PATIENCE = 40
+REPORT_EVERY = 20
+MAX_ROUNDS = 1500
+COUNTS = "counts"
+
+
+class GradientBoosting:
+    """Boosted trees; missing numbers are LightGBM's own, categories are codes in the order of the mean target."""
+
+    name = "gradient-boosting"
+    problems = frozenset({"tabular-regression", "tabular-classification"})
+    flavor = "sklearn"
+
+    def defaults(self, problem: Problem) -> dict[str, Any]:
+        """LightGBM's own shape of tree, a slower rate, and the loss that fits the target by itself."""
+        params = {"rounds": 300, "rate": 0.05, "leaves": 31, "min_leaf": 20, "columns": 0.8, "rows": 0.8, "l2": 1.0}
+        return params | ({"loss": COUNTS} if problem.name.endswith("regression") else {})
+
+    def search_space(self, trial: optuna.Trial, problem: Problem) -> dict[str, Any]:
+        """Shape, rate and shrinkage; for regression also the loss. Rounds are found by early stopping."""
+        params: dict[str, Any] = {
+            "rounds": MAX_ROUNDS,
+            "rate": trial.suggest_float("rate", 0.02, 0.12, log=True),
+            "leaves": trial.suggest_int("leaves", 7, 96, log=True),
+            "min_leaf": trial.suggest_int("min_leaf", 5, 100, log=True),
+            "columns": trial.suggest_float("columns", 0.4, 1.0),
+            "rows": trial.suggest_float("rows", 0.6, 1.0),
+            "l2": trial.suggest_float("l2", 1e-2, 30.0, log=True),
+        }
+        if problem.name.endswith("regression"):
+            params["loss"] = trial.suggest_categorical("loss", [COUNTS, "squared", "absolute"])
+        return params
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: np.ndarray,
+        params: dict[str, Any],
+        *,
+        problem: Problem,
+        schema: Schema,
+        metric: str,
+        valid: tuple[pd.DataFrame, np.ndarray] | None = None,
+        seed: int = 0,
+        report: Report | None = None,
+    ) -> Fitted:
+        """Fit; with valid rows, stop when the metric has not improved for 40 rounds and report every 20."""
+        from sklearn.pipeline import Pipeline
+
+        from treadle.encoder import TableEncoder
+
+        check_params(self.name, params, self.defaults(problem))
+        check_rows(y, schema)
+        encoder = TableEncoder([c.model_dump() for c in schema.features], "ordinal", smooth=False)
+        matrix = encoder.fit(X, y).transform(X)
+        estimator = _estimator(params, y, schema, seed)
+        if valid is None:
+            estimator.fit(matrix, y)
+        else:
+            score = _Score(problem, metric)
+            estimator.set_params(metric="None")  # ours alone shall stop it
+            estimator.fit(
+                matrix,
+                y,
+                eval_set=[(encoder.transform(valid[0]), valid[1])],
+                eval_metric=score,
+                callbacks=_callbacks(report),
+            )
+        fitted = dict(params)
+        if valid is not None:
+            fitted["rounds"] = max(10, int(estimator.best_iteration_ or estimator.n_estimators_))
+        return Fitted(Pipeline([("encode", encoder), ("model", estimator)]), fitted)
+
+    def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
+        """By onnxmltools, behind the encoder's own graph."""
+        from treadle.onnx_export import convert_lightgbm_estimator
+
+        return convert_lightgbm_estimator(model, schema)
+
+
+def _estimator(params: dict[str, Any], y: np.ndarray, schema: Schema, seed: int) -> Any:
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    shape = {
+        "n_estimators": int(params["rounds"]),
+        "learning_rate": float(params["rate"]),
+        "num_leaves": int(params["leaves"]),
+        "min_child_samples": int(params["min_leaf"]),
+        "colsample_bytree": float(params["columns"]),
+        "subsample": float(params["rows"]),
+        "subsample_freq": 1,
+        "reg_lambda": float(params["l2"]),
+        "random_state": seed,
+        "n_jobs": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    if schema.classes:
+        return LGBMClassifier(**shape)
+    loss = params.get("loss", COUNTS)
+    if loss == COUNTS:  # a count has a spread that grows with it; below zero there are none
+        loss = "poisson" if y.min() >= 0 else "squared"
+    return LGBMRegressor(objective={"squared": "regression", "absolute": "regression_l1"}.get(loss, loss), **shape)
+
+
+class _Score:
+    """The project's metric in the shape that LightGBM asks for."""
+
+    def __init__(self, problem: Problem, metric: str) -> None:
+        self.metric = problem.metrics[metric]
+        self.__name__ = metric
+
+    def __call__(self, y: np.ndarray, answer: np.ndarray) -> tuple[str, float, bool]:
+        if self.metric.name in _PROBABILISTIC and answer.ndim == 1:
+            answer = np.column_stack([1 - answer, answer])
+        return self.metric.name, self.metric.score(y, answer), self.metric.higher_is_better
+
+
+_PROBABILISTIC = frozenset({"log_loss", "auc", "accuracy", "f1", "brier"})
+
+
+def _callbacks(report: Report | None) -> list[Any]:
+    import lightgbm
+
+    callbacks: list[Any] = [lightgbm.early_stopping(PATIENCE, verbose=False)]
+    if report is not None:
+
+        def tell(env: Any) -> None:
+            if env.iteration % REPORT_EVERY == REPORT_EVERY - 1:
+                report(env.iteration // REPORT_EVERY, float(env.evaluation_result_list[-1][2]))
+
+        callbacks.append(tell)
+    return callbacks

@@ -1,0 +1,99 @@
+"""What a family is: something that can be trained on a table and becomes ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from treadle.errors import BadData, BadProject, nearest
+from treadle.problems import Problem
+from treadle.schema import Schema
+
+if TYPE_CHECKING:
+    import onnx
+    import optuna
+    from sklearn.pipeline import Pipeline
+
+Report = Callable[[int, float], None]
+"""Takes a step and the metric on the valid rows so far; may raise `optuna.TrialPruned`."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted pipeline (encoder, estimator), and the parameters that fit it again without valid rows."""
+
+    model: Pipeline
+    params: dict[str, Any]
+
+
+class Family(Protocol):
+    """One kind of model."""
+
+    name: str
+    problems: frozenset[str]
+    flavor: str
+
+    def defaults(self, problem: Problem) -> dict[str, Any]:
+        """Parameters that a practitioner would start from."""
+        ...
+
+    def search_space(self, trial: optuna.Trial, problem: Problem) -> dict[str, Any]:
+        """Parameters for one trial."""
+        ...
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: np.ndarray,
+        params: dict[str, Any],
+        *,
+        problem: Problem,
+        schema: Schema,
+        metric: str,
+        valid: tuple[pd.DataFrame, np.ndarray] | None = None,
+        seed: int = 0,
+        report: Report | None = None,
+    ) -> Fitted:
+        """Fit on conformed rows (n, columns) and an encoded target (n,); same input and seed, same model.
+
+        Raises:
+            BadData: There are no rows, or a class is missing among them.
+            BadProject: A parameter is not one of this family's.
+        """
+        ...
+
+    def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
+        """The whole pipeline as ONNX: raw columns in, `prediction` (n,) or `probabilities` (n, n_classes) out."""
+        ...
+
+
+def check_params(family: str, params: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a parameter that the family does not have.
+
+    Raises:
+        BadProject: The message names it and the nearest.
+    """
+    allowed = sorted(known)
+    for name in params:
+        if name not in allowed:
+            raise BadProject(
+                f"The family '{family}' has no parameter '{name}'.{nearest(name, allowed)} Known: {', '.join(allowed)}."
+            )
+
+
+def check_rows(y: np.ndarray, schema: Schema) -> None:
+    """Refuse rows that no classifier or regressor can learn from.
+
+    Raises:
+        BadData: There are none, or a class of the schema is not among them.
+    """
+    if not len(y):
+        raise BadData("There are no rows to learn from.")
+    if schema.classes:
+        absent = [name for code, name in enumerate(schema.classes) if not (y == code).any()]
+        if absent:
+            raise BadData(f"No row to learn from has the class '{absent[0]}'; add some, or take it out of schema.json.")

@@ -1,0 +1,6 @@
+"""The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
+
+from treadle.ledger.ledger import Ledger
+from treadle.ledger.records import Champion, Counts, DecisionRow, Feedback, Lease, Prediction, Row, VerdictRow, Version
+
+__all__ = ["Champion", "Counts", "DecisionRow", "Feedback", "Lease", "Ledger", "Prediction", "Row", "VerdictRow", "Version"]

@@ -1,0 +1,340 @@
+"""The ledger as its users see it: every method is one transaction. Knows nothing of pandas, Prefect or MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, Select, and_, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from treadle.errors import Conflict, NotFound, Unavailable
+from treadle.ledger import champions as champion_rows
+from treadle.ledger.database import open_engine
+from treadle.ledger.records import (
+    Champion,
+    Counts,
+    DecisionRow,
+    Feedback,
+    Lease,
+    Prediction,
+    Row,
+    VerdictRow,
+    Version,
+    from_us,
+    to_us,
+)
+from treadle.ledger.tables import audit, costs, decisions, feedback, leases, predictions, verdicts, versions
+from treadle.settings import Settings
+
+_INSERT = (
+    "INSERT INTO predictions (id, model, version, at_us, arrived_us, features, answer) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_MANY = 500  # ids in one IN list
+
+
+class Ledger:
+    """One open ledger; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, where: Settings | str) -> Ledger:
+        """Open the ledger of an installation, or at a SQLAlchemy URL; its schema is brought up to date.
+
+        Raises:
+            Unavailable: It cannot be reached.
+        """
+        if isinstance(where, str):
+            return cls(open_engine(where))
+        return cls(open_engine(where.ledger, where.ledger_durability))
+
+    # Predictions and labels
+
+    def add_predictions(self, rows: Sequence[Prediction]) -> None:
+        """Commit answered rows, all or none.
+
+        Raises:
+            Conflict: An id is there already.
+            Unavailable: The database is locked or full.
+        """
+        now = to_us(datetime.now(UTC))
+        values = [(r.id, r.model, r.version, to_us(r.at), now, r.features, r.answer) for r in rows]
+        try:
+            with self.engine.begin() as connection:
+                if self.engine.dialect.name == "sqlite":  # the hot path: 68 µs of SQLAlchemy a row saved
+                    connection.exec_driver_sql(_INSERT, values)
+                else:
+                    names = ("id", "model", "version", "at_us", "arrived_us", "features", "answer")
+                    connection.execute(insert(predictions), [dict(zip(names, v, strict=True)) for v in values])
+        except IntegrityError as error:
+            raise Conflict("A prediction with one of these ids was answered before; leave `ids` out or use new ones.") from error
+        except OperationalError as error:
+            raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
+
+    def add_feedback(self, model: str, labels: Sequence[Feedback]) -> Counts:
+        """Commit labels, all or none; the same label again changes nothing.
+
+        Raises:
+            NotFound: An id was never answered by this model.
+            Conflict: A prediction has another label already.
+        """
+        wanted = {label.id: label for label in labels}
+        known = self._labels_of(model, list(wanted))
+        unknown = [i for i in wanted if i not in known]
+        if unknown:
+            raise NotFound(f"No prediction {', '.join(unknown[:5])} of '{model}'; no label of this request was stored.")
+        texts = {i: json.dumps(label.label) for i, label in wanted.items()}
+        clash = [label.id for label in labels if json.dumps(label.label) != texts[label.id]]
+        clash += [i for i, text in known.items() if text is not None and text != texts[i]]
+        if clash:
+            raise Conflict(f"Another label of {', '.join(clash[:5])} is there already; no label of this request was stored.")
+        new = [i for i, text in known.items() if text is None]
+        now = to_us(datetime.now(UTC))
+        rows = [
+            {"id": i, "model": model, "label": texts[i], "at_us": to_us(wanted[i].at), "arrived_us": now} for i in new
+        ]
+        try:
+            with self.engine.begin() as connection:
+                if rows:
+                    connection.execute(insert(feedback), rows)
+        except IntegrityError:  # the same labels came twice at once: what is there now decides
+            return self.add_feedback(model, labels)
+        return Counts(len(new), len(labels) - len(new))
+
+    def _labels_of(self, model: str, ids: list[str]) -> dict[str, str | None]:
+        """The label texts of the predictions that are there, `None` where unlabelled."""
+        found: dict[str, str | None] = {}
+        joined = predictions.outerjoin(feedback, feedback.c.id == predictions.c.id)
+        with self.engine.connect() as connection:
+            for begin in range(0, len(ids), _MANY):
+                some = ids[begin : begin + _MANY]
+                query = select(predictions.c.id, feedback.c.label).select_from(joined)
+                query = query.where(predictions.c.model == model, predictions.c.id.in_(some))
+                found |= {row.id: row.label for row in connection.execute(query)}
+        return found
+
+    def window(self, model: str, rows: int, until: datetime | None = None, version: int | None = None) -> list[Row]:
+        """The newest predictions by event time, oldest first, with the labels known by `until`."""
+        query = _rows(until, predictions.c.model == model, labelled=False)
+        if until is not None:
+            query = query.where(predictions.c.at_us <= to_us(until))
+        if version is not None:
+            query = query.where(predictions.c.version == version)
+        newest = query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(rows)
+        return self._read(newest)[::-1]
+
+    def labelled(self, model: str, since: datetime | None = None, until: datetime | None = None) -> list[Row]:
+        """Predictions whose label was known by `until`, in event time order; `since` bounds the prediction's time."""
+        query = _rows(until, predictions.c.model == model, labelled=True)
+        if since is not None:
+            query = query.where(predictions.c.at_us > to_us(since))
+        return self._read(query.order_by(predictions.c.at_us, predictions.c.id))
+
+    def _read(self, query: Select[Any]) -> list[Row]:
+        with self.engine.connect() as connection:
+            return [
+                Row(r.id, r.version, from_us(r.at_us), json.loads(r.features), json.loads(r.answer), _load(r.label))
+                for r in connection.execute(query)
+            ]
+
+    def count_labelled_since(self, model: str, since: datetime | None, until: datetime | None = None) -> int:
+        """How many labelled rows are newer than `since`, of the labels known by `until`."""
+        query = select(func.count()).select_from(predictions.join(feedback, feedback.c.id == predictions.c.id))
+        query = query.where(predictions.c.model == model)
+        if since is not None:
+            query = query.where(predictions.c.at_us > to_us(since))
+        if until is not None:
+            query = query.where(feedback.c.at_us <= to_us(until))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    # Versions, champions, leases
+
+    def add_version(self, version: Version) -> None:
+        """Record a registered version.
+
+        Raises:
+            Conflict: It is there already.
+        """
+        values = {
+            "model": version.model, "version": version.version, "run_id": version.run_id, "bundle": version.bundle,
+            "digest": version.digest, "family": version.family, "params": json.dumps(version.params),
+            "metrics": json.dumps(version.metrics), "created_us": to_us(version.created),
+            "data_until_us": to_us(version.data_until) if version.data_until else None,
+        }  # fmt: skip
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(versions).values(**values))
+        except IntegrityError as error:
+            raise Conflict(f"Version {version.version} of '{version.model}' is registered already.") from error
+
+    def version(self, model: str, version: int) -> Version | None:
+        """One version's record."""
+        found = [v for v in self.versions(model) if v.version == version]
+        return found[0] if found else None
+
+    def versions(self, model: str | None = None) -> list[Version]:
+        """All versions of a model, or of all models, newest first."""
+        query = select(versions).order_by(versions.c.model, versions.c.version.desc())
+        if model is not None:
+            query = query.where(versions.c.model == model)
+        with self.engine.connect() as connection:
+            return [
+                Version(
+                    r.model, r.version, r.run_id, r.bundle, r.digest, r.family, json.loads(r.params),
+                    json.loads(r.metrics), from_us(r.data_until_us) if r.data_until_us is not None else None,
+                    from_us(r.created_us),
+                )
+                for r in connection.execute(query)
+            ]  # fmt: skip
+
+    def champion(self, model: str) -> Champion | None:
+        """The champion, `None` before the first promotion."""
+        return champion_rows.read_champion(self.engine, model)
+
+    def champions(self) -> dict[str, Champion]:
+        """Every model's champion."""
+        row = champion_rows.champions.c
+        with self.engine.connect() as connection:
+            found = connection.execute(select(row.model, row.version, row.previous, row.fence))
+            return {model: Champion(*rest) for model, *rest in found}
+
+    def promote(
+        self,
+        model: str,
+        version: int,
+        expected: int | None,
+        *,
+        verdict: str = "promoted",
+        reason: str,
+        figures: dict[str, Any] | None = None,
+        at: datetime | None = None,
+        lease_fence: int | None = None,
+    ) -> Champion:
+        """Compare-and-swap the champion; see `treadle.ledger.champions.swap_champion`."""
+        return champion_rows.swap_champion(
+            self.engine, model, version, expected, verdict=verdict, reason=reason, figures=figures or {},
+            at=at or datetime.now(UTC), lease_fence=lease_fence,
+        )  # fmt: skip
+
+    def rollback(self, model: str, reason: str = "by hand", at: datetime | None = None) -> Champion:
+        """Restore the champion before this one."""
+        return champion_rows.swap_back(self.engine, model, reason, at or datetime.now(UTC))
+
+    def acquire(self, model: str, holder: str, at: datetime, lease_s: float) -> Lease | None:
+        """Take the model's train lease; `None` while another holds it."""
+        return champion_rows.acquire(self.engine, model, holder, at, lease_s)
+
+    def beat(self, lease: Lease) -> bool:
+        """Prolong a lease; False if it was taken over."""
+        return champion_rows.beat(self.engine, lease)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back."""
+        champion_rows.release(self.engine, lease)
+
+    def in_flight(self, model: str) -> bool:
+        """Whether a train run of the model holds its lease."""
+        return champion_rows.in_flight(self.engine, model)
+
+    # Verdicts, decisions, costs
+
+    def record_verdict(self, model: str, row: VerdictRow) -> None:
+        """Write down what a look at a window said."""
+        self._insert(
+            verdicts, model=model, version=row.version, verdict=row.verdict, reason=row.reason, rows=row.rows,
+            labelled=row.labelled, figures=json.dumps(row.figures, default=str), report=row.report, at_us=to_us(row.at),
+        )  # fmt: skip
+
+    def last_verdicts(self, model: str, n: int = 10) -> list[VerdictRow]:
+        """The newest verdicts, newest first."""
+        query = select(verdicts).where(verdicts.c.model == model).order_by(verdicts.c.seq.desc()).limit(n)
+        with self.engine.connect() as connection:
+            return [
+                VerdictRow(r.version, r.verdict, r.reason, r.rows, r.labelled, json.loads(r.figures), r.report, from_us(r.at_us))
+                for r in connection.execute(query)
+            ]
+
+    def record_decision(self, model: str, kind: str, reason: str, figures: dict[str, Any], at: datetime) -> None:
+        """Write down a decision and why."""
+        self._insert(
+            decisions, model=model, kind=kind, reason=reason, figures=json.dumps(figures, default=str),
+            at_us=to_us(at), arrived_us=to_us(datetime.now(UTC)),
+        )  # fmt: skip
+
+    def last_decisions(self, model: str, n: int = 10, kind: str | None = None) -> list[DecisionRow]:
+        """The newest decisions, newest first."""
+        query = select(decisions).where(decisions.c.model == model).order_by(decisions.c.seq.desc()).limit(n)
+        if kind is not None:
+            query = query.where(decisions.c.kind == kind)
+        with self.engine.connect() as connection:
+            return [
+                DecisionRow(r.kind, r.reason, json.loads(r.figures), from_us(r.at_us)) for r in connection.execute(query)
+            ]
+
+    def record_cost(
+        self, model: str, flow: str, run_id: str, cpu_seconds: float, seconds: float, at: datetime | None = None
+    ) -> None:
+        """Write down what a flow run cost; `at` is its event time."""
+        moment = to_us(at or datetime.now(UTC))
+        self._insert(costs, model=model, flow=flow, run_id=run_id, cpu_seconds=cpu_seconds, seconds=seconds, at_us=moment)
+
+    def spent(self, model: str, since: datetime | None = None, until: datetime | None = None) -> dict[str, dict[str, float]]:
+        """CPU seconds, wall seconds and runs by flow, within event times."""
+        query = select(
+            costs.c.flow, func.sum(costs.c.cpu_seconds), func.sum(costs.c.seconds), func.count()
+        ).where(costs.c.model == model)
+        if since is not None:
+            query = query.where(costs.c.at_us > to_us(since))
+        if until is not None:
+            query = query.where(costs.c.at_us <= to_us(until))
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.group_by(costs.c.flow))
+            return {flow: {"cpu_seconds": cpu, "seconds": wall, "runs": runs} for flow, cpu, wall, runs in rows}
+
+    def record_audit(self, who: str, what: str, subject: str, before: object = None, after: object = None) -> None:
+        """Write down who changed what by hand."""
+        now = to_us(datetime.now(UTC))
+        self._insert(
+            audit, at_us=now, who=who, what=what, subject=subject, before=json.dumps(before), after=json.dumps(after)
+        )
+
+    def _insert(self, table: Any, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(insert(table).values(**values))
+
+    def forget(self, model: str) -> None:
+        """Remove everything about one model but the audit: the project starts anew."""
+        with self.engine.begin() as connection:
+            for table in (feedback, predictions, verdicts, decisions, leases, costs, versions):
+                connection.execute(delete(table).where(table.c.model == model))
+            champion_rows.forget_champion(connection, model)
+
+    def prune(self, before: datetime) -> int:
+        """Remove predictions, and their labels, whose event time is before a moment.
+
+        Returns:
+            Predictions removed.
+        """
+        with self.engine.begin() as connection:
+            old = select(predictions.c.id).where(predictions.c.at_us < to_us(before))
+            connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
+            return connection.execute(delete(predictions).where(predictions.c.at_us < to_us(before))).rowcount
+
+
+def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Select[Any]:
+    """Predictions joined with their labels; a label that became known after `until` is not there yet."""
+    match = feedback.c.id == predictions.c.id
+    if until is not None:
+        match = and_(match, feedback.c.at_us <= to_us(until))
+    p = predictions.c
+    joined = predictions.join(feedback, match, isouter=not labelled)
+    return select(p.id, p.version, p.at_us, p.features, p.answer, feedback.c.label).select_from(joined).where(*conditions)
+
+
+def _load(label: str | None) -> Any:
+    return None if label is None else json.loads(label)

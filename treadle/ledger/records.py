@@ -1,0 +1,135 @@
+"""What goes into the ledger and what comes out of it: plain values with aware UTC times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answered row.
+
+    Attributes:
+        at: Event time.
+        features: The row as it was sent, JSON.
+        answer: The prediction and its probabilities, JSON.
+    """
+
+    id: str
+    model: str
+    version: int
+    at: datetime
+    features: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The label of a prediction, and the event time at which it became known."""
+
+    id: str
+    label: Any
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a batch of labels: new ones, and ones that were there already."""
+
+    accepted: int
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prediction joined with its label; `label` is `None` while unknown."""
+
+    id: str
+    version: int
+    at: datetime
+    features: dict[str, Any]
+    answer: dict[str, Any]
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        bundle: The bundle's folder, relative to the installation's home.
+        params: The parameters that reproduce the fit.
+        data_until: Event time of the newest row it learned from.
+    """
+
+    model: str
+    version: int
+    run_id: str
+    bundle: str
+    digest: str
+    family: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    data_until: datetime | None
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """Which version serves, which served before, and how often that has changed."""
+
+    version: int
+    previous: int | None
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to train one model; a higher fence makes every lower one void."""
+
+    model: str
+    holder: str
+    fence: int
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """What a look at a window said."""
+
+    version: int | None
+    verdict: str
+    reason: str
+    rows: int
+    labelled: int
+    figures: dict[str, Any]
+    report: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A decision and its reason."""
+
+    kind: str
+    reason: str
+    figures: dict[str, Any]
+    at: datetime
+
+
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC.
+
+    >>> to_us(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    delta = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_us(micros: int) -> datetime:
+    """The aware UTC time of `to_us`."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)

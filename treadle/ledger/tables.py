@@ -1,0 +1,124 @@
+"""The ledger's tables, one schema for SQLite and PostgreSQL. Times are microseconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+# SQLite numbers rows by itself only for plain INTEGER keys.
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("model", String(63), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+    Column("features", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Index("predictions_by_time", "model", "at_us"),
+)
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", String(128), ForeignKey("predictions.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", String(63), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+    Index("feedback_by_time", "model", "at_us"),
+)
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", String(64), nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("family", String(63), nullable=False),
+    Column("params", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("data_until_us", BigInteger),
+    Column("created_us", BigInteger, nullable=False),
+)
+champions = Table(
+    "champions",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("previous", Integer),
+    Column("fence", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("from_version", Integer),
+    Column("fence", BigInteger, nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("figures", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False, index=True),
+    Column("version", Integer),
+    Column("verdict", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("labelled", Integer, nullable=False),
+    Column("figures", Text, nullable=False),
+    Column("report", Text),
+    Column("at_us", BigInteger, nullable=False),
+)
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False, index=True),
+    Column("kind", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("figures", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("acquired_at_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+costs = Table(
+    "costs",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False, index=True),
+    Column("flow", String(32), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("who", String(128), nullable=False),
+    Column("what", String(64), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+)

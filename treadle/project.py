@@ -1,0 +1,311 @@
+"""A project: one YAML file and its data, the one thing that a team wants to predict.
+
+Typed, frozen, with a default for everything but the name, the problem, the source and the target. Reads and checks
+the file; knows nothing of what is done with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, ValidationError
+
+from treadle.errors import BadProject, NotFound, nearest
+from treadle.settings import Settings
+
+NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
+KINDS = ("number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant")
+Kind = Literal["number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant"]
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a duration such as `90s`, `15m`, `6h`, `7d` or `2w`.
+
+    Raises:
+        ValueError: `value` is not a whole number followed by one of s, m, h, d, w.
+
+    >>> parse_duration("6h")
+    datetime.timedelta(seconds=21600)
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d+)([smhdw])", str(value).strip())
+    if not match:
+        raise ValueError(f"'{value}' is not a duration; write a number and s, m, h, d or w, such as 6h")
+    return timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration in its largest whole unit.
+
+    >>> format_duration(timedelta(hours=36))
+    '36h'
+    """
+    seconds = int(value.total_seconds())
+    for unit in ("w", "d", "h", "m"):
+        if seconds and seconds % _UNITS_S[unit] == 0:
+            return f"{seconds // _UNITS_S[unit]}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+"""Written as `90s`, `15m`, `6h`, `7d` or `2w`."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Data(_Part):
+    """Where the rows are and what their columns mean."""
+
+    source: str
+    """A file (CSV, Parquet, JSON Lines) relative to the project's folder, a SQLAlchemy URL, or an fsspec URL."""
+    query: str | None = None
+    """The SQL query, when `source` is a SQLAlchemy URL."""
+    target: str
+    """The column to predict."""
+    time: str | None = None
+    """The column of event times; the split and the windows follow it."""
+    group: str | None = None
+    """Rows with one value of this column never straddle a split."""
+    ignore: tuple[str, ...] = ()
+    """Columns that models must not see (leaks, identifiers)."""
+    types: dict[str, Kind] = {}
+    """Kinds of the columns that inference got wrong."""
+
+
+class Validate(_Part):
+    """What the rows must satisfy before they are learned from."""
+
+    suite: str = "expectations.json"
+    """The expectations, in the project's folder; written at the first run, then edited by people."""
+    on_failure: Literal["quarantine", "stop"] = "quarantine"
+    """Set bad rows aside with the reason, or stop at the first."""
+    max_bad_share: float = Field(0.05, ge=0, le=1)
+    """Share of bad rows above which the run stops."""
+
+
+class Label(_Part):
+    """Labels that do not come with the table."""
+
+    rules: tuple[str, ...] = ()
+    """Import paths of labeling functions, `module:function`; relative to the project's folder first."""
+    audit: bool = True
+    """Look for labels that are likely wrong (cleanlab) and list them."""
+
+
+class Split(_Part):
+    """How rows are divided, before anything is learned."""
+
+    test: float = Field(0.2, gt=0, lt=0.9)
+    """Share of the rows that judge the model and decide; the newest when there is a time column."""
+    valid: float = Field(0.2, gt=0, lt=0.9)
+    """Share of the remaining rows that tuning compares trials on; the newest of them when there is a time column."""
+    holdout: float = Field(0.1, ge=0, lt=0.5)
+    """Share of the first run's rows that is frozen: no model ever learns from it. Reported beside every decision."""
+    seed: int = 0
+    """Seed of the split, the search and the fit."""
+
+
+class Tune(_Part):
+    """The search over families and their parameters; ends at `trials` or `minutes`, whichever comes first."""
+
+    trials: int = Field(30, ge=1)
+    """Trials of a full search."""
+    minutes: float = Field(5, gt=0)
+    """Wall-clock minutes of a search."""
+    workers: int = Field(2, ge=1, le=64)
+    """Processes that search at once."""
+    retrain_trials: int = Field(4, ge=1)
+    """Trials of a retrain, which starts from the champion's parameters."""
+
+
+class Train(_Part):
+    """What is trained."""
+
+    families: tuple[str, ...] = ("gradient-boosting", "linear")
+    """The families that the search chooses among."""
+
+
+class Promote(_Part):
+    """When a challenger replaces the champion."""
+
+    metric: str | None = None
+    """The metric that tunes and decides; the problem's default when left out."""
+    min_gain: float = 0.0
+    """The challenger must be better than the champion by more than this, in the metric's unit."""
+    confidence: float = Field(0.9, ge=0.5, lt=1)
+    """Share of paired bootstrap samples in which the challenger must be better by more than `min_gain`."""
+    approval: Literal["auto", "human"] = "auto"
+    """`human`: a promote run waits for a person in the Prefect UI."""
+
+
+class Serve(_Part):
+    """How the model answers."""
+
+    challenger: Literal["off"] = "off"
+    """What a challenger does beside the champion."""
+
+
+class Watch(_Part):
+    """How the model is watched."""
+
+    every: Duration = timedelta(hours=1)
+    """How often the watch flow runs."""
+    window: int = Field(1000, ge=30)
+    """The newest predictions that one look covers, rows."""
+    min_rows: int = Field(100, ge=30)
+    """Fewer predictions than this are `insufficient-data`."""
+    min_labelled: int = Field(50, ge=20)
+    """From so many labelled rows on, quality decides and not the inputs."""
+
+
+class Retrain(_Part):
+    """When a verdict may start a retrain."""
+
+    cooldown: Duration = timedelta(hours=6)
+    """Least event time between two retrains."""
+    max_per_day: int = Field(4, ge=1)
+    """Most retrains in 24 hours of event time."""
+    min_new_labels: int = Field(50, ge=1)
+    """New labelled rows since the champion's data without which a retrain is pointless."""
+    history: Literal["all"] | Duration = "all"
+    """How far back a retrain learns from: `all`, or a duration before the newest row."""
+
+
+class Budget(_Part):
+    """What a project may spend."""
+
+    cpu_minutes_per_day: float | None = Field(None, gt=0)
+    """CPU minutes of retraining in 24 hours; above it no retrain starts. `None` is no limit."""
+
+
+class Project(_Part):
+    """The schema of `project.yaml`."""
+
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    """The model's name in the registry and in the URL."""
+    problem: Literal["tabular-classification", "tabular-regression"]
+    """The kind of machine learning."""
+    data: Data
+    validation: Validate = Field(Validate(), alias="validate")
+    label: Label = Label()
+    split: Split = Split()
+    tune: Tune = Tune()
+    train: Train = Train()
+    promote: Promote = Promote()
+    serve: Serve = Serve()
+    watch: Watch = Watch()
+    retrain: Retrain = Retrain()
+    budget: Budget = Budget()
+
+    _folder: Path = PrivateAttr(Path())
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder."""
+        return self._folder
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the project as parsed: comments and key order do not change it."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    @property
+    def source(self) -> str:
+        """Where the rows are: an absolute path, or the URL as written."""
+        return self.data.source if "://" in self.data.source else str(self._folder / self.data.source)
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a project may bear it.
+
+    Raises:
+        BadProject: It does not match `^[a-z][a-z0-9-]{0,62}$`.
+    """
+    if not NAME.fullmatch(name):
+        raise BadProject(
+            f"'{name}' cannot be a project's name: use lower-case letters, digits and hyphens, "
+            "start with a letter, 63 characters at most."
+        )
+    return name
+
+
+def load_project(name: str, settings: Settings | None = None) -> Project:
+    """Read `projects/<name>/project.yaml`.
+
+    Raises:
+        NotFound: There is no such project; the nearest name is suggested.
+        BadProject: The file is not YAML, or not a project; the message names the key.
+    """
+    settings = settings or Settings()
+    folder = settings.projects_dir / check_name(name)
+    path = folder / "project.yaml"
+    if not path.is_file():
+        raise NotFound(
+            f"No project '{name}' in {settings.projects_dir}.{nearest(name, list_projects(settings))} "
+            "`treadle init` writes one."
+        )
+    return read_project(path)
+
+
+def list_projects(settings: Settings | None = None) -> list[str]:
+    """Names of the projects, sorted."""
+    settings = settings or Settings()
+    return sorted(p.parent.name for p in settings.projects_dir.glob("*/project.yaml") if NAME.fullmatch(p.parent.name))
+
+
+def read_project(path: Path) -> Project:
+    """Read one project file.
+
+    Raises:
+        BadProject: As for `load_project`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadProject(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadProject(f"{path} must hold keys such as name, problem and data.")
+    try:
+        project = Project.model_validate(content)
+    except ValidationError as error:
+        raise BadProject(f"{path}: {_explain(error)}") from error
+    if project.name != path.parent.name:
+        raise BadProject(f"{path}: name is '{project.name}', but the folder is '{path.parent.name}'; make them the same.")
+    object.__setattr__(project, "_folder", path.parent.resolve())
+    return project
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first error: the key, what is wrong, and the nearest known key."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "literal", "constrained"))]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _keys_beside(location)
+        return f"unknown key '{key}'.{nearest(location[-1], known)} Known keys: {', '.join(known)}."
+    if first["type"] == "missing":
+        return f"'{key}' is missing."
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]} (it is {first['input']!r})."
+
+
+def _keys_beside(location: list[str]) -> list[str]:
+    """The keys that the schema knows at the place of an unknown key."""
+    part: type[BaseModel] = Project
+    for key in location[:-1]:
+        fields = {field.alias or name: field.annotation for name, field in part.model_fields.items()}
+        child: Any = fields.get(key)
+        if not (isinstance(child, type) and issubclass(child, BaseModel)):
+            return []
+        part = child
+    return [field.alias or name for name, field in part.model_fields.items()]

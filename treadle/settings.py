@@ -1,0 +1,145 @@
+"""What this machine says about itself: folders, ports, addresses. Read from `TREADLE_*` environment variables.
+
+Projects never hold such facts. Nothing is created or contacted on import or on construction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+TELEMETRY_OFF = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class Settings(BaseSettings):
+    """Settings of one installation; every field can be set as `TREADLE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TREADLE_", frozen=True, use_attribute_docstrings=True)
+
+    home: Path = CHECKOUT
+    """The folder that holds `projects/`, `mlruns/` and `.treadle/`."""
+    host: str = "127.0.0.1"
+    """The address that every server listens on."""
+    api_port: int = Field(8000, ge=1, le=65535)
+    """Port of the API and the console page."""
+    prefect_port: int = Field(4200, ge=1, le=65535)
+    """Port of the Prefect server."""
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    """Port of the MLflow server."""
+    ledger_url: str | None = None
+    """SQLAlchemy URL of the ledger; `None` is SQLite in WAL mode at `.treadle/ledger.db`."""
+    ledger_durability: Literal["normal", "full"] = "normal"
+    """SQLite `synchronous`: `normal` survives kill -9, `full` survives a power cut as well."""
+    ledger_retention_days: float | None = None
+    """Predictions older than this are removed by the nightly flow; `None` keeps all."""
+    mlflow_tracking_uri: str | None = None
+    """MLflow tracking and registry URI; `None` is SQLite at `mlruns/mlflow.db`."""
+    max_body_bytes: int = Field(16 * 1024 * 1024, ge=1024)
+    """Largest request body that the API reads."""
+    max_rows: int = Field(10_000, ge=1)
+    """Most rows in one predict or feedback request."""
+    swap_poll_s: float = Field(0.5, gt=0)
+    """How often the service looks for a new champion, seconds."""
+    retrain_lease_s: float = Field(90.0, gt=0)
+    """A retrain that has not beaten its heart for so long is taken for dead, seconds."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much the servers and commands write to standard error."""
+
+    @property
+    def projects_dir(self) -> Path:
+        """Folder of the projects, one folder each."""
+        return self.home / "projects"
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of what this machine keeps and git does not: ledger, snapshots, logs, reports."""
+        return self.home / ".treadle"
+
+    @property
+    def mlruns_dir(self) -> Path:
+        """Folder of MLflow's database, its artifacts and the serving bundles."""
+        return self.home / "mlruns"
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Folder of the serving bundles, `<model>/<version>/`."""
+        return self.mlruns_dir / "bundles"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Folder of the HTML reports that the console serves, `<project>/…`."""
+        return self.state_dir / "reports"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's SQLAlchemy URL."""
+        return self.ledger_url or f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI: the database itself, since HTTP costs 100 ms a nested run."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlruns_dir / 'mlflow.db'}"
+
+    @cached_property
+    def ports(self) -> dict[str, int]:
+        """Ports of `api`, `prefect` and `mlflow`: those of the platform that runs from this home, else the settings'."""
+        chosen = {"api": self.api_port, "prefect": self.prefect_port, "mlflow": self.mlflow_port}
+        try:
+            running = json.loads((self.state_dir / "ports.json").read_text())
+        except (OSError, ValueError):
+            return chosen
+        return chosen | running
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the API."""
+        return f"http://{self.reach}:{self.ports['api']}"
+
+    @property
+    def prefect_url(self) -> str:
+        """Base URL of the Prefect UI; its API is below `/api`."""
+        return f"http://{self.reach}:{self.ports['prefect']}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """Base URL of the MLflow UI."""
+        return f"http://{self.reach}:{self.ports['mlflow']}"
+
+    @property
+    def reach(self) -> str:
+        """The address under which this machine reaches its own servers."""
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+
+    def environment(self) -> dict[str, str]:
+        """Environment for a child process: this one's, telemetry off, this home, its own Prefect profile and API."""
+        return (
+            dict(os.environ)
+            | TELEMETRY_OFF
+            | {
+                "TREADLE_HOME": str(self.home),
+                "PREFECT_HOME": str(self.state_dir / "prefect"),
+                "PREFECT_API_URL": f"{self.prefect_url}/api",
+                "MLFLOW_TRACKING_URI": self.tracking_uri,
+            }
+        )
+
+
+def quiet_telemetry() -> None:
+    """Turn every library's telemetry off for this process, unless the user turned it on by hand."""
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)

@@ -24,8 +24,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make environments; install its venv module (Debian: apt install python3.11-venv)."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the pinned packages into .venv; the first time this takes minutes …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps -e .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-deps -e .
 	@touch $@
 
 demo: $(INSTALLED)

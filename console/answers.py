@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -31,9 +31,9 @@ def ended_by_signals() -> Iterator[None]:
 
 def as_record(value: Any) -> dict[str, Any]:
     """A dataclass or a model as a dictionary."""
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(value)
+    if isinstance(value, dict):
+        return value
+    return value.model_dump() if isinstance(value, BaseModel) else asdict(value)
 
 
 def initialised(name: str, made: dict[str, Any]) -> str:

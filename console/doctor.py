@@ -204,17 +204,8 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
     from treadle.ledger import Ledger
     from treadle.registry import Registry
 
-    ledger = Ledger.open(settings)
-    registered = Registry(settings, ledger)
-    drifted = 0
-    for name, champion in ledger.champions().items():
-        said = [row["version"] for row in registered.versions(name) if "champion" in row["aliases"]]
-        if said != [champion.version]:
-            drifted += 1
-            yield _bad(
-                f"alias of {name}",
-                f"MLflow says champion is {said[0] if said else 'nobody'}, the ledger says {champion.version}",
-                f"treadle promote {name} {champion.version}",
-            )
+    drifted = Registry(settings, Ledger.open(settings)).drifted_aliases()
+    for sentence in drifted:
+        yield _bad("aliases", sentence, "treadle promote NAME VERSION, as said")
     if not drifted:
         yield _good("aliases", "MLflow agrees with the ledger")

@@ -252,7 +252,10 @@ def prefect_server(settings: Settings) -> Iterator[str]:
     try:
         yield url
     finally:
-        _end_server(server)
+        try:
+            _drain()
+        finally:
+            _end_server(server)
 
 
 def _launch_server(settings: Settings, host: str, port: int) -> subprocess.Popen[bytes]:
@@ -282,6 +285,17 @@ def wait_for_server(url: str, deadline_s: float = PREFECT_COMMAND_DEADLINE_S) ->
                 f"The Prefect server at {url} does not answer; see `treadle status` and the logs in .treadle/logs."
             )
         time.sleep(0.1)
+
+
+def _drain() -> None:
+    """Send what Prefect's threads of this process still hold: logs, and the events that task states are made of."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
 
 
 def _end_server(server: subprocess.Popen[bytes]) -> None:

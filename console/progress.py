@@ -13,6 +13,11 @@ from typing import TextIO
 from treadle.errors import TreadleError
 
 BEGUN = time.monotonic()
+CEREMONY = (
+    "Finished in state", "Beginning flow run", "Beginning subflow", "View at", "Created ", "Still processing items",
+    "Downloading flow code", "Worker ", "Flow run '",
+)  # fmt: skip
+"""Beginnings of Prefect's own messages that say nothing to a person who waits."""
 ENVIRONMENT = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "console.progress.Progress",
     "PREFECT_LOGGING_LEVEL": "INFO",
@@ -46,7 +51,7 @@ def describe(record: logging.LogRecord) -> str | None:
         return None
     if message.startswith("Finished in state Completed"):
         return f"{step}: done" if step else None
-    if message.startswith(("Finished in state", "Beginning flow run", "Beginning subflow", "View at", "Created ")):
+    if message.startswith(CEREMONY):
         return None
     first = message.splitlines()[0] if message else ""
     return f"{step}: {first}" if step else first

@@ -7,13 +7,16 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console import health
 from console.platform import adopt_environment, is_up, prefect_server, wait_for_server
-from console.progress import ENVIRONMENT, say
+from console.progress import CEREMONY, ENVIRONMENT, say
 from treadle.errors import TreadleError, Unavailable
 from treadle.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -70,21 +73,33 @@ def run_deployed(settings: Settings, flow: str, project: str, arguments: dict[st
             raise RunError(
                 f"Run '{run.name}' is {run.state_name}: {message} See {settings.prefect_url}/runs/flow-run/{run.id}"
             )
-        return dict(run.state.result())  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return _result_of(run, project)
+
+
+def _result_of(run: FlowRun, project: str) -> dict[str, Any]:
+    """What a completed run returned; its id alone, when Prefect was not told to keep the result."""
+    from prefect.exceptions import MissingResult
+
+    try:
+        returned: Any = run.state.result() if run.state else {}
+        return dict(returned)
+    except MissingResult:
+        return {"project": project, "flow_run": str(run.id), "state": run.state_name}
 
 
 def _follow_run(settings: Settings, run_id: str, poll_s: float = 1.0) -> None:
     """Print the run's log as it grows, until the run has ended."""
     url = f"{settings.prefect_url}/api"
-    seen, ended, begun = 0, False, time.monotonic()
+    seen: set[str] = set()
+    ended, begun = False, time.monotonic()
     while not ended:
         time.sleep(poll_s)
         ended = _poll(f"{url}/flow_runs/{run_id}", None)["state_type"] in FINAL
-        query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "offset": seen, "limit": 200}
-        for line in _poll(f"{url}/logs/filter", query):
-            seen += 1
-            if not line["message"].startswith("Beginning"):
-                say(f"{time.monotonic() - begun:6.1f} s  {line['message'].splitlines()[0]}")
+        query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": 200}
+        for line in reversed(_poll(f"{url}/logs/filter", query)):
+            if line["id"] not in seen and not line["message"].startswith(CEREMONY):
+                say(f"{time.monotonic() - begun:6.1f} s  {line['message'].partition(chr(10))[0]}")
+            seen.add(line["id"])
 
 
 def _poll(url: str, body: dict[str, Any] | None, patience_s: float = 60.0) -> Any:

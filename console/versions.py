@@ -6,46 +6,28 @@ import getpass
 import shutil
 from typing import Any
 
+from console.platform import redeploy
 from treadle.errors import BadData, NotFound
 from treadle.ledger import Ledger
-from treadle.project import check_name, load_project
+from treadle.project import check_name, list_projects, load_project
+from treadle.registry import Registry
 from treadle.settings import Settings
 
 
 def list_versions(settings: Settings, name: str | None) -> list[dict[str, Any]]:
-    """Every registered version, newest first: name, version, aliases, metrics, run_id.
-
-    The ledger knows them all, so that this answers in no time and while MLflow is down.
+    """Every registered version, newest first: name, version, aliases, metrics, run_id and more.
 
     Raises:
         NotFound: There is no such project, nor a version of that name.
     """
-    ledger = Ledger.open(settings)
-    rows = [
-        {
-            "name": version.model,
-            "version": version.version,
-            "aliases": _aliases(ledger, version.model, version.version),
-            "metrics": version.metrics,
-            "run_id": version.run_id,
-        }
-        for version in ledger.versions(name)
-    ]
+    rows = Registry(settings, Ledger.open(settings)).versions(name and check_name(name))
     if name and not rows:
         load_project(name, settings)
-    return sorted(rows, key=lambda row: (row["name"], -row["version"]))
-
-
-def _aliases(ledger: Ledger, name: str, version: int) -> list[str]:
-    champion = ledger.champion(name)
-    if champion is None:
-        return []
-    names = {champion.version: "champion", champion.previous: "previous"}
-    return [names[version]] if version in names else []
+    return rows
 
 
 def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any]:
-    """Put a version online by hand, whatever the gate said of it; without a version the newest one.
+    """Put a version online by hand, whatever the gate said of it; without a version the challenger, else the newest.
 
     Says again in MLflow what the ledger says, so it also settles an alias that was moved by hand.
 
@@ -54,25 +36,23 @@ def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any
         Conflict: Somebody else promoted at the same moment.
     """
     ledger = Ledger.open(settings)
+    registry = Registry(settings, ledger)
     known = sorted(found.version for found in ledger.versions(check_name(name)))
     if not known:
         load_project(name, settings)
         raise NotFound(f"'{name}' has no version to promote; train one with `treadle train {name}`.")
-    chosen = known[-1] if version is None else version
+    chosen = version or registry.challenger(name) or known[-1]
     if chosen not in known:
         raise NotFound(f"'{name}' has no version {chosen}; it has {', '.join(map(str, known))}.")
     champion = ledger.champion(name)
     before = champion.version if champion else None
-    if chosen != before:
-        champion = ledger.promote(name, chosen, before, verdict="promoted", reason="by hand")
-        ledger.record_audit(getpass.getuser(), "promote", name, before, chosen)
-    _publish(settings, ledger, name)
-    return {
-        "project": name,
-        "version": chosen,
-        "previous": before if chosen != before else None,
-        "changed": chosen != before,
-    }
+    if chosen == before:
+        registry.publish(name)
+        return {"project": name, "version": chosen, "changed": False}
+    registry.promote(name, chosen, before, reason="by hand")
+    ledger.record_audit(getpass.getuser(), "promote", name, before, chosen)
+    redeploy(settings)
+    return {"project": name, "version": chosen, "previous": before, "changed": True}
 
 
 def rollback(settings: Settings, name: str) -> dict[str, Any]:
@@ -86,20 +66,9 @@ def rollback(settings: Settings, name: str) -> dict[str, Any]:
     if before is None:
         load_project(name, settings)
         raise NotFound(f"'{name}' has no champion to roll back; train one with `treadle train {name}`.")
-    champion = ledger.rollback(name)
+    champion = Registry(settings, ledger).rollback(name, "by hand")
     ledger.record_audit(getpass.getuser(), "rollback", name, before.version, champion.version)
-    _publish(settings, ledger, name)
     return {"project": name, "version": champion.version, "previous": before.version, "changed": True}
-
-
-def _publish(settings: Settings, ledger: Ledger, name: str) -> None:
-    """Make MLflow's aliases say what the ledger says, and the schedules follow the champion."""
-    from treadle.registry import Registry
-
-    from console.platform import redeploy
-
-    Registry(settings, ledger).publish(name)
-    redeploy(settings)
 
 
 def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
@@ -111,11 +80,9 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
     load_project(name, settings)
     if not sure:
         raise BadData(f"This forgets every version, prediction and label of '{name}'; add --yes if you mean it.")
-    from console.platform import redeploy
-
     ledger = Ledger.open(settings)
     versions = len(ledger.versions(name))
-    ledger.forget(name)
+    Registry(settings, ledger).forget(name)
     ledger.record_audit(getpass.getuser(), "reset", name, versions, 0)
     for folder in ("reports", "snapshots", "studies", "turns", "quarantine"):
         shutil.rmtree(settings.state_dir / folder / name, ignore_errors=True)
@@ -126,8 +93,6 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
 
 def cost(settings: Settings, name: str | None) -> dict[str, Any]:
     """What was spent on one project, or on all: CPU and wall seconds, in all and by flow."""
-    from treadle.project import list_projects
-
     if name:
         load_project(name, settings)
     ledger = Ledger.open(settings)

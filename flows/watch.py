@@ -26,6 +26,6 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
     Returns:
         What `treadle watch --json` prints.
     """
-    with metered(project, "watch"):
+    with metered(project, "watch", at):
         verdict = judge_window(project, at)
         return verdict | decide_retrain(project, at, verdict)

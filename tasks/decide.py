@@ -56,6 +56,12 @@ def _circumstances(ledger: Ledger, name: str, moment: datetime) -> Circumstances
         at=moment,
         retrains=retrains,
         new_labels=ledger.count_labelled_since(name, version.data_until if version else None, until=moment),
-        cpu_minutes=ledger.spent_cpu_seconds(name, "train", moment - timedelta(days=1), moment) / 60,
+        cpu_minutes=_spent_minutes(ledger, name, moment),
         in_flight=ledger.in_flight(name),
     )
+
+
+def _spent_minutes(ledger: Ledger, name: str, moment: datetime) -> float:
+    """CPU minutes of training in the 24 hours before."""
+    spent = ledger.spent(name, moment - timedelta(days=1), moment)
+    return spent.get("train", {}).get("cpu_seconds", 0.0) / 60

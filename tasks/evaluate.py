@@ -13,7 +13,7 @@ from tasks.step import step
 from treadle.data import AT
 from treadle.families.storage import load_model
 from treadle.plots import draw_plots, permutation_importance
-from treadle.problems import load_problem
+from treadle.problems import load_problem, pick_metric
 from treadle.project import load_project
 from treadle.schema import Schema
 from treadle.settings import Settings
@@ -33,7 +33,7 @@ def evaluate_model(turn: Turn, rows: Rows, rehearsal: Rehearsal) -> Scores:
     project = load_project(turn.project, settings)
     schema = Schema.load(turn.path("schema.json"))
     problem = load_problem(project.problem)
-    metric = project.promote.metric or problem.default_metric
+    metric = pick_metric(problem, project.promote.metric)
     model = load_model(rehearsal.path)
     judged_on = judge_part(turn)
     test, train = parts_of(turn, rows, judged_on), parts_of(turn, rows, "train", "valid")
@@ -47,7 +47,10 @@ def evaluate_model(turn: Turn, rows: Rows, rehearsal: Rehearsal) -> Scores:
         judged_on=judged_on,
     )
     worst = slices(test, schema, y, answer, problem, metric)
-    importance = permutation_importance(problem, metric, lambda X: problem.predict(model, X), test, y, project.split.seed)
+    columns = [c.name for c in schema.features]
+    importance = permutation_importance(
+        problem, metric, lambda X: problem.predict(model, X), test, y, project.split.seed, columns=columns
+    )
     turn.write("slices.json", worst)
     folder = turn.path("plots")
     draw_plots(folder, problem, schema, y, answer, times=_times(test), importance=importance)

@@ -12,7 +12,7 @@ from tasks.step import step
 from treadle.data import ROW, load_snapshot
 from treadle.families import load_family
 from treadle.families.storage import save_model
-from treadle.problems import load_problem
+from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.schema import Schema
 from treadle.settings import Settings
@@ -51,7 +51,7 @@ def fit_recipe(project: Project, schema: Schema, frame: pd.DataFrame, family: st
         params,
         problem=problem,
         schema=schema,
-        metric=project.promote.metric or problem.default_metric,
+        metric=pick_metric(problem, project.promote.metric),
         valid=None,
         seed=project.split.seed,
         report=None,

@@ -6,6 +6,7 @@ from prefect.artifacts import create_table_artifact
 
 from tasks.step import step
 from treadle.data import conform, digest, load_schema, read_table, snapshot
+from treadle.problems import load_problem, pick_metric
 from treadle.project import load_project
 from treadle.settings import Settings
 from treadle.tracking import log_dataset
@@ -25,7 +26,10 @@ def load_data(turn: Turn) -> Rows:
     frame = conform(read_table(project.source, project.data.query), schema)
     rows = Rows(snapshot(frame, settings, project.name), len(frame), digest(frame))
     schema.save(turn.path("schema.json"))
-    log_dataset(settings, turn.run_id, frame, name=project.name, source=project.data.source, target=schema.target)
+    turn.write("metric.json", pick_metric(load_problem(project.problem), project.promote.metric))
+    log_dataset(
+        settings, turn.run_id, frame, name=project.name, source=project.data.source, target=schema.target, digest=rows.digest
+    )
     create_table_artifact(
         key=f"{project.name}-columns",
         table=[{"column": c.name, "kind": c.kind, "missing": "yes" if c.nullable else "no"} for c in schema.columns],

@@ -24,7 +24,7 @@ def tune_families(
     """
     settings = Settings()
     project = load_project(turn.project, settings)
-    champion = Registry(settings, Ledger.open(settings)).champion_params(project.name)
+    champion = Registry(settings, Ledger.open(settings)).champion_recipe(project.name)
     wanted = trials or (project.tune.retrain_trials if champion else project.tune.trials)
     spec = SearchSpec.of(
         project,
@@ -42,7 +42,7 @@ def tune_families(
         update_progress_artifact(
             artifact_id=bar,  # type: ignore[arg-type]
             progress=min(100.0, 100 * progress.finished / wanted),
-            description=f"{progress.finished} of {wanted} trials, best {project.promote.metric}: {progress.best}",
+            description=f"{progress.finished} of {wanted} trials, best {spec.metric} {progress.best}",
         )
 
     result = search(spec, show)
@@ -55,5 +55,4 @@ def tune_families(
         ],
         description=result.said,
     )
-    turn.write("metric.json", result.metric)
     return Best(result.family, result.params, result.score, result.done, result.pruned)

@@ -32,11 +32,11 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
     moment = parse_moment(at)
     ledger = Ledger.open(settings)
     with _leased(ledger, name, moment or datetime.now(UTC), settings.retrain_lease_s) as lease:
-        tags = {"treadle.reason": reason, "treadle.project_digest": project.digest, "treadle.flow_run": str(flow_run.id)}
-        with metered(name, "train") as bill, open_run(settings, project, tags=tags) as run_id:
+        tags = {"reason": reason, "prefect_flow_run": str(flow_run.id), "event_time": moment.isoformat() if moment else "now"}
+        title = f"{reason} {moment:%Y-%m-%d}" if moment else reason
+        with metered(name, "train", at) as bill, open_run(settings, project, name=title, tags=tags) as run_id:
             create_link_artifact(link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow")
             turn = Turn(name, run_id, moment.isoformat() if moment else None, reason, lease.fence)
-            turn.write("bill.json", {"started": bill.started})
             _METERS[run_id] = bill
             try:
                 yield turn
@@ -48,13 +48,13 @@ _METERS: dict[str, Meter] = {}
 
 
 @contextmanager
-def metered(project: str, flow: str) -> Iterator[Meter]:
+def metered(project: str, flow: str, at: str | None = None) -> Iterator[Meter]:
     """Meter the wall and CPU seconds of a flow and write them into the ledger, also when it fails."""
     with meter() as bill:
         try:
             yield bill
         finally:
-            Ledger.open(Settings()).record_cost(project, flow, str(flow_run.id), bill.cpu_seconds, bill.seconds)
+            Ledger.open(Settings()).record_cost(project, flow, str(flow_run.id), bill.cpu_seconds, bill.seconds, parse_moment(at))
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from prefect.context import TaskRunContext
 from tasks.step import step
 from treadle.data import digest, load_snapshot, snapshot
 from treadle.errors import BrokenTable
-from treadle.expectations import check, quarantine, render_page, write_suite
+from treadle.expectations import check, quarantine, write_suite
 from treadle.leaks import find_leaks
 from treadle.project import Project, load_project
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.turn import Rows, Turn
+from treadle.validation_page import render_page
 
 
 def same_table_and_rules(_context: TaskRunContext, inputs: dict[str, object]) -> str:

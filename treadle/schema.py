@@ -24,8 +24,9 @@ class Column(BaseModel):
         nullable: Whether missing values were seen, and so are accepted.
         categories: Values seen, most frequent first; others are still accepted when serving.
         tokens: The texts that mean false and true, for booleans written as text.
+        missing: Texts that mean "missing" in this column, in lower case, besides the usual ones.
         thousands: Whether numbers are written with thousands separators.
-        format: The `strptime` format of a datetime; `None` is ISO 8601.
+        format: The `strptime` format of a datetime; `None` is ISO 8601, `mixed` several, `unix` and `unix-ms` epochs.
         low: Smallest value seen; epoch seconds for a datetime.
         high: Largest value seen.
         example: A value from a real row.
@@ -38,6 +39,7 @@ class Column(BaseModel):
     nullable: bool = False
     categories: tuple[str, ...] | None = None
     tokens: tuple[str, str] | None = None
+    missing: tuple[str, ...] = ()
     thousands: bool = False
     format: str | None = None
     low: float | None = None

@@ -35,11 +35,11 @@ class Settings(BaseSettings):
     """The folder that holds `projects/`, `mlruns/` and `.treadle/`."""
     host: str = "127.0.0.1"
     """The address that every server listens on."""
-    api_port: int = Field(8000, ge=1, le=65535)
+    api_port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API and the console page."""
-    prefect_port: int = Field(4200, ge=1, le=65535)
+    prefect_port: int = Field(default=4200, ge=1, le=65535)
     """Port of the Prefect server."""
-    mlflow_port: int = Field(5000, ge=1, le=65535)
+    mlflow_port: int = Field(default=5000, ge=1, le=65535)
     """Port of the MLflow server."""
     ledger_url: str | None = None
     """SQLAlchemy URL of the ledger; `None` is SQLite in WAL mode at `.treadle/ledger.db`."""
@@ -49,13 +49,13 @@ class Settings(BaseSettings):
     """Predictions older than this are removed by the nightly flow; `None` keeps all."""
     mlflow_tracking_uri: str | None = None
     """MLflow tracking and registry URI; `None` is SQLite at `mlruns/mlflow.db`."""
-    max_body_bytes: int = Field(16 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     """Largest request body that the API reads."""
-    max_rows: int = Field(10_000, ge=1)
+    max_rows: int = Field(default=10_000, ge=1)
     """Most rows in one predict or feedback request."""
-    swap_poll_s: float = Field(0.5, gt=0)
+    swap_poll_s: float = Field(default=0.5, gt=0)
     """How often the service looks for a new champion, seconds."""
-    retrain_lease_s: float = Field(90.0, gt=0)
+    retrain_lease_s: float = Field(default=90.0, gt=0)
     """A retrain that has not beaten its heart for so long is taken for dead, seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the servers and commands write to standard error."""

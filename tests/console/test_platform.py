@@ -26,10 +26,15 @@ watch: {every: 2h}
 """
 TICKING = """
 import time
-from prefect import flow
+from prefect import flow, task
+
+@task
+def tock():
+    pass
 
 @flow(name="ticking")
 def tick(seconds: int = 300):
+    tock()
     time.sleep(seconds)
 """
 
@@ -152,17 +157,19 @@ def test_a_run_without_the_platform_is_kept_and_leaves_no_server(home):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(done.stdout.split()[-1] + "/health", timeout=2)
     again = code.replace("    tick(0)\n", "").replace(
         "    import os; print(os.environ['PREFECT_API_URL'])\n",
         "    from console.health import fetch\n"
-        "    print([run['state_name'] for run in fetch(url + '/api/flow_runs/filter', {})])\n",
+        "    runs = [run for kind in ('flow', 'task') for run in fetch(f'{url}/api/{kind}_runs/filter', {})]\n"
+        "    print([run['state_name'] for run in runs])\n",
     )
     kept = subprocess.run(
         [sys.executable, "-c", again], env=environment, capture_output=True, text=True, timeout=200, check=True
     )
-    assert kept.stdout.split("\n")[-2] == "['Completed']"
+    assert kept.stdout.split("\n")[-2] == "['Completed', 'Completed']"
 
 
 @pytest.mark.slow

@@ -80,7 +80,8 @@ class GradientBoosting:
             estimator.fit(
                 matrix,
                 y,
-                eval_set=[(encoder.transform(valid[0]), valid[1])],
+                eval_X=encoder.transform(valid[0]),
+                eval_y=valid[1],
                 eval_metric=score,
                 callbacks=_callbacks(report),
             )

@@ -127,12 +127,14 @@ class Ledger:
         newest = query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(rows)
         return self._read(newest)[::-1]
 
-    def labelled(self, model: str, since: datetime | None = None, until: datetime | None = None) -> list[Row]:
-        """Predictions whose label was known by `until`, in event time order; `since` bounds the prediction's time."""
+    def labelled(
+        self, model: str, until: datetime | None = None, version: int | None = None, newest: int | None = None
+    ) -> list[Row]:
+        """Predictions whose label was known by `until`, oldest first; only the `newest` of them if that is given."""
         query = _rows(until, predictions.c.model == model, labelled=True)
-        if since is not None:
-            query = query.where(predictions.c.at_us > to_us(since))
-        return self._read(query.order_by(predictions.c.at_us, predictions.c.id))
+        if version is not None:
+            query = query.where(predictions.c.version == version)
+        return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
 
     def _read(self, query: Select[Any]) -> list[Row]:
         with self.engine.connect() as connection:

@@ -1,0 +1,132 @@
+"""The service: its routes and its life. `create_app(settings)` makes one; nothing happens on import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from serving import problem_details
+from serving.champions import Champions
+from serving.metrics import Metrics
+from serving.openapi import describe, example_request
+from serving.overview import overview, summary
+from serving.predict import Endpoints
+from serving.writer import LedgerWriter
+from treadle import __version__
+from treadle.ledger import Ledger
+from treadle.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+# Reports are other people's HTML with data in it: their scripts run in a sandbox without our origin or the network.
+REPORT_POLICY = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"  # noqa: E501
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The FastAPI app of one installation."""
+    ledger = Ledger.open(settings)
+    metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        writer.start()
+        champions.start()
+        yield
+        champions.stop()
+        writer.stop()
+
+    app = FastAPI(
+        title="Treadle",
+        version=__version__,
+        description="Models of this installation. Every answer is in the ledger before it is given.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.champions = champions
+    problem_details.install(app)
+    app.middleware("http")(_add_headers)
+    _add_models(app, Endpoints(settings, champions, writer, ledger, metrics), settings)
+    _add_service(app, champions, metrics)
+    _add_pages(app, settings, champions, ledger)
+    return app
+
+
+async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    policy = REPORT_POLICY if request.url.path.startswith("/reports/") else PAGE_POLICY
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
+    app.add_route("/v1/models/{name}/predict", endpoints.predict, methods=["POST"])
+    app.add_route("/v1/models/{name}/feedback", endpoints.feedback, methods=["POST"])
+
+    @app.get("/v1/models", tags=["models"], summary="Models that are served")
+    def list_models() -> list[dict[str, Any]]:
+        return overview(endpoints.champions, endpoints.ledger, settings)
+
+    @app.get("/v1/models/{name}", tags=["models"], summary="One model: its columns and a request that works")
+    def one_model(name: str) -> dict[str, Any]:
+        model = endpoints.champions.get(name)
+        columns = [
+            {"name": c.name, "kind": c.kind, "nullable": c.nullable, "categories": c.categories, "example": c.example}
+            for c in model.manifest.columns
+        ]
+        said = summary(model, endpoints.champions, endpoints.ledger, settings)
+        return said | {"digest": model.digest, "columns": columns, "example": example_request(model)}
+
+
+def _add_service(app: FastAPI, champions: Champions, metrics: Metrics) -> None:
+    @app.get("/healthz", tags=["service"], summary="Whether the process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["service"], summary="Whether it answers, and what is degraded")
+    async def readyz() -> dict[str, Any]:
+        troubles = dict(champions.troubles)
+        return {"status": "degraded" if troubles else "ok", "models": sorted(champions.models), "degraded": troubles}
+
+    @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
+    async def show_metrics() -> Response:
+        for name, model in champions.models.items():
+            metrics.version.labels(name).set(model.version)
+        metrics.degraded.set(len(champions.troubles))
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: Ledger) -> None:
+    @app.get("/", include_in_schema=False)
+    async def console() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(PAGE / "api.html")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        return JSONResponse(describe(app, dict(champions.models)))
+
+    @app.get("/console.json", include_in_schema=False)
+    def console_data() -> dict[str, Any]:
+        return {
+            "models": overview(champions, ledger, settings),
+            "degraded": dict(champions.troubles),
+            "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},
+        }
+
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    settings.reports_dir.mkdir(parents=True, exist_ok=True)
+    app.mount("/reports", StaticFiles(directory=settings.reports_dir, html=True), name="reports")

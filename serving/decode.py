@@ -1,0 +1,228 @@
+"""From a request body to columns: JSON decoded by msgspec, every value checked against the model's manifest.
+
+The first thing that is wrong is the error, with its column and row; nothing of the body is repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.problem_details import BadRequest
+from treadle.bundle import Manifest, ManifestColumn
+from treadle.ledger import Feedback
+
+MAX_ID = 128
+MAX_TEXT = 10_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class PredictBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`{"rows": [{column: value}], "ids": [...], "at": time or [times]}`."""
+
+    rows: list[dict[str, Any]]
+    ids: list[str] | None = None
+    at: str | list[str] | None = None
+
+
+class Label(msgspec.Struct, forbid_unknown_fields=True):
+    """One label of one prediction."""
+
+    id: str
+    label: str | float | int | bool
+    at: str | None = None
+
+
+class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`{"labels": [{"id", "label", "at"?}]}`."""
+
+    labels: list[Label]
+
+
+_predict = msgspec.json.Decoder(PredictBody)
+_feedback = msgspec.json.Decoder(FeedbackBody)
+
+
+def decode_predict(body: bytes, max_rows: int) -> PredictBody:
+    """Read a predict body and check its frame; the rows are checked by `to_columns`.
+
+    Raises:
+        BadRequest: It is not such a body, is empty, or has too many rows.
+    """
+    request: PredictBody = _decode(_predict, body, '{"rows": [{column: value}]}')
+    _check_count(len(request.rows), max_rows, "rows")
+    if request.ids is not None:
+        _check_ids(request.ids, len(request.rows))
+    if isinstance(request.at, list) and len(request.at) != len(request.rows):
+        raise BadRequest(f"`at` has {len(request.at)} times for {len(request.rows)} rows; give one each, or one for all.")
+    return request
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], body: bytes, shape: str) -> Any:
+    if not body:
+        raise BadRequest(f"The body is empty; send {shape}.", 400)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The body is not {shape}: {_harmless(error)}", 422) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON in UTF-8: {_harmless(error)}", 400) from None
+
+
+def _harmless(error: Exception) -> str:
+    """What a decoder says, without field names of the caller's."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply."
+    return re.sub(r"`[^`]{40,}`", "`…`", str(error))[:200].encode("ascii", "replace").decode()
+
+
+def _check_count(count: int, most: int, what: str) -> None:
+    if count == 0:
+        raise BadRequest(f"`{what}` is empty; send at least one.")
+    if count > most:
+        raise BadRequest(f"{count} {what} are too many for one request; send at most {most}.", 413)
+
+
+def _check_ids(ids: list[str], rows: int) -> None:
+    if len(ids) != rows:
+        raise BadRequest(f"`ids` has {len(ids)} entries for {rows} rows; give one each.")
+    if len(set(ids)) != rows:
+        raise BadRequest("`ids` has the same id twice; each prediction needs its own.")
+    for row, name in enumerate(ids):
+        if not 0 < len(name) <= MAX_ID or not name.isprintable():
+            raise BadRequest(f"The id of row {row} must be 1 to {MAX_ID} printable characters.", row=row)
+
+
+def event_times(at: str | list[str] | None, rows: int) -> list[datetime]:
+    """The event time of each row; now, where none was sent.
+
+    Raises:
+        BadRequest: One is not an ISO 8601 time.
+    """
+    if at is None:
+        return [datetime.now(UTC)] * rows
+    if isinstance(at, str):
+        return [_moment(at, None, "at")] * rows
+    return [_moment(text, row, "at") for row, text in enumerate(at)]
+
+
+def _moment(text: str, row: int | None, column: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadRequest(f"`{column}` must be an ISO 8601 time.", column=column, row=row) from None
+    if not 1900 <= moment.year <= 2200:
+        raise BadRequest(f"`{column}` must be between the years 1900 and 2200.", column=column, row=row)
+    return moment
+
+
+def to_columns(rows: Sequence[dict[str, Any]], manifest: Manifest) -> dict[str, np.ndarray]:
+    """Rows as the ONNX inputs: float64 (n,) a number or time, text (n,) a category.
+
+    Raises:
+        BadRequest: A column is missing or unknown, or a value is not of its kind.
+    """
+    known = {column.name for column in manifest.columns}
+    for index, row in enumerate(rows):
+        if row.keys() - known:
+            raise BadRequest(_say_unknown(row.keys() - known, known), row=index)
+    return {column.name: _column(rows, column) for column in manifest.columns}
+
+
+def _say_unknown(strangers: set[str], known: set[str]) -> str:
+    from treadle.errors import nearest
+
+    stranger = sorted(strangers)[0]
+    shown = stranger if len(stranger) <= 64 and stranger.isprintable() else "(unprintable)"
+    return f"Unknown column '{shown}'.{nearest(shown, known)} The model takes: {', '.join(sorted(known))[:1000]}."
+
+
+def _column(rows: Sequence[dict[str, Any]], column: ManifestColumn) -> np.ndarray:
+    name, convert = column.name, _CONVERTERS[column.kind]
+    values: list[Any] = []
+    for index, row in enumerate(rows):
+        if name not in row:
+            raise BadRequest(f"The column '{name}' is missing; send null if its value is not known.", column=name, row=index)
+        value = row[name]
+        if value is None or value == "":
+            values.append("" if column.kind == "category" else math.nan)
+            continue
+        values.append(convert(value, column, index))
+    return np.array(values, dtype=object if column.kind == "category" else np.float64)
+
+
+def _number(value: Any, column: ManifestColumn, row: int) -> float:
+    if type(value) not in (int, float):
+        raise BadRequest(f"'{column.name}' must be a number.", column=column.name, row=row)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise BadRequest(f"'{column.name}' must be a finite number; send null if it is not known.", column=column.name, row=row)
+    return number
+
+
+def _boolean(value: Any, column: ManifestColumn, row: int) -> float:
+    if value is True or value is False:
+        return float(value)
+    if column.tokens and isinstance(value, str) and value in column.tokens:
+        return float(column.tokens.index(value))
+    if type(value) in (int, float) and value in (0, 1):
+        return float(value)
+    raise BadRequest(f"'{column.name}' must be true or false.", column=column.name, row=row)
+
+
+def _time(value: Any, column: ManifestColumn, row: int) -> float:
+    if not isinstance(value, str):
+        raise BadRequest(f"'{column.name}' must be an ISO 8601 time.", column=column.name, row=row)
+    return (_moment(value, row, column.name) - EPOCH).total_seconds()
+
+
+def _text(value: Any, column: ManifestColumn, row: int) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(f"'{column.name}' must be text.", column=column.name, row=row)
+    if len(value) > MAX_TEXT:
+        raise BadRequest(f"'{column.name}' is longer than {MAX_TEXT} characters.", column=column.name, row=row)
+    return value
+
+
+_CONVERTERS: dict[str, Callable[[Any, ManifestColumn, int], Any]] = {
+    "number": _number,
+    "integer": _number,
+    "boolean": _boolean,
+    "datetime": _time,
+    "category": _text,
+}
+
+
+def decode_feedback(body: bytes, manifest: Manifest, max_rows: int) -> list[Feedback]:
+    """Read labels and check each against the model's target.
+
+    Raises:
+        BadRequest: It is not such a body, or a label is neither a finite number nor one of the classes, as the model has it.
+    """
+    request: FeedbackBody = _decode(_feedback, body, '{"labels": [{"id", "label"}]}')
+    _check_count(len(request.labels), max_rows, "labels")
+    now = datetime.now(UTC)
+    return [
+        Feedback(label.id, _label(label.label, manifest, row), now if label.at is None else _moment(label.at, row, "at"))
+        for row, label in enumerate(request.labels)
+    ]
+
+
+def _label(value: Any, manifest: Manifest, row: int) -> str | float:
+    if manifest.classes is None:
+        return _number(value, ManifestColumn(manifest.target, "number"), row)
+    text = str(value) if not isinstance(value, float) or not value.is_integer() else str(int(value))
+    if text not in manifest.classes:
+        some = ", ".join(manifest.classes[:20])
+        raise BadRequest(f"'{manifest.target}' must be one of the classes: {some}.", column=manifest.target, row=row)
+    return text

@@ -1,0 +1,85 @@
+"""One version in memory: its verified bundle in onnxruntime, proved on its own smoke rows before it may answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from serving.decode import to_columns
+from treadle.bundle import Bundle, Manifest, read_bundle
+from treadle.errors import BadData
+
+SMOKE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A version that answers.
+
+    Attributes:
+        version: Its number in the registry.
+        digest: SHA-256 of its manifest.
+    """
+
+    name: str
+    version: int
+    digest: str
+    manifest: Manifest
+    session: Any
+
+    def answer(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Predictions (n,), or probabilities (n, n_classes)."""
+        return self.session.run(None, columns)[0]  # type: ignore[no-any-return]
+
+    def shape_answer(self, answer: np.ndarray) -> list[dict[str, Any]]:
+        """Answers as callers get them: `prediction`, and `probabilities` by class."""
+        classes = self.manifest.classes
+        if classes is None:
+            return [{"prediction": value} for value in answer.tolist()]
+        best = answer.argmax(axis=1).tolist()
+        return [
+            {"prediction": classes[k], "probabilities": dict(zip(classes, row, strict=True))}
+            for k, row in zip(best, answer.tolist(), strict=True)
+        ]
+
+
+def open_model(name: str, version: int, folder: Path, digest: str) -> ServedModel:
+    """Verify, open and try a version.
+
+    Raises:
+        BadData: Its files were changed, it does not open, or it does not give the answers it was registered with.
+    """
+    bundle = read_bundle(folder, digest)
+    try:
+        model = ServedModel(name, version, digest, bundle.manifest, _session(bundle))
+        _smoke(model)
+    except BadData:
+        raise
+    except Exception as error:
+        raise BadData(f"Version {version} of '{name}' does not run: {' '.join(str(error).split())[:200]}") from error
+    return model
+
+
+def _session(bundle: Bundle) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # requests run beside each other; threads inside one would only contend
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(bundle.onnx_bytes, options, providers=["CPUExecutionProvider"])
+
+
+def _smoke(model: ServedModel) -> None:
+    """Give the smoke rows; compare with the answers in the manifest."""
+    rows = [smoke.row for smoke in model.manifest.smoke]
+    if not rows:
+        return
+    answer = np.asarray(model.answer(to_columns(rows, model.manifest)), dtype=np.float64).reshape(len(rows), -1)
+    wanted = np.array([smoke.answer for smoke in model.manifest.smoke])
+    if answer.shape != wanted.shape or not np.isfinite(answer).all():
+        raise BadData(f"Version {model.version} of '{model.name}' answers its smoke rows in the wrong shape or with NaN.")
+    if (np.abs(answer - wanted) > SMOKE_TOLERANCE * (1 + np.abs(wanted))).any():
+        raise BadData(f"Version {model.version} of '{model.name}' does not give the answers it was registered with.")

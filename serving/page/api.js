@@ -1,0 +1,61 @@
+"use strict";
+// The API page: every operation of /openapi.json, with its example in a form that sends it.
+const make = (tag, text, kind) => {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  if (kind) node.className = kind;
+  return node;
+};
+
+function columns(schema) {
+  const rows = schema && schema.properties && schema.properties.rows;
+  if (!rows) return null;
+  const table = make("table");
+  for (const [name, kind] of Object.entries(rows.items.properties)) {
+    const line = make("tr");
+    line.append(make("td", name), make("td", [].concat(kind.type).join(" or ")), make("td", (kind.examples || [kind.format || ""]).slice(0, 6).join(", ")));
+    table.append(line);
+  }
+  const details = make("details");
+  details.append(make("summary", "Columns"), table);
+  return details;
+}
+
+function operation(path, method, entry) {
+  const section = make("section");
+  section.append(make("h2", entry.summary || path), make("p", `${method.toUpperCase()} ${path}`, "soft"));
+  const body = entry.requestBody && entry.requestBody.content["application/json"];
+  const input = make("textarea");
+  input.setAttribute("aria-label", "Request body");
+  if (body) {
+    input.value = JSON.stringify(body.example, null, 1);
+    const known = columns(body.schema);
+    if (known) section.append(known);
+    section.append(input);
+  }
+  if (path.includes("{")) return section;
+  const button = make("button", "Send");
+  const answer = make("pre");
+  answer.hidden = true;
+  button.addEventListener("click", async () => {
+    const options = body ? { method, body: input.value, headers: { "content-type": "application/json" } } : { method };
+    const reply = await fetch(path, options);
+    const text = await reply.text();
+    let shown = text;
+    try { shown = JSON.stringify(JSON.parse(text), null, 1); } catch (error) { /* plain text, such as metrics */ }
+    answer.textContent = `${reply.status} ${reply.statusText}\n${shown}`;
+    answer.hidden = false;
+  });
+  const line = make("div");
+  line.append(button);
+  section.append(line, answer);
+  return section;
+}
+
+async function show() {
+  const document_ = await (await fetch("/openapi.json")).json();
+  const all = Object.entries(document_.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, entry]) => operation(path, method, entry)));
+  const posts = all.filter((section) => section.querySelector("textarea"));
+  document.getElementById("operations").replaceChildren(...posts, ...all.filter((section) => !posts.includes(section)));
+}
+show();

@@ -1,0 +1,61 @@
+"use strict";
+// The console: asks /console.json and writes it as text, never as markup.
+const make = (tag, text, kind) => {
+  const node = document.createElement(tag);
+  if (text !== undefined && text !== null) node.textContent = text;
+  if (kind) node.className = kind;
+  return node;
+};
+const put = (parent, ...children) => { parent.append(...children.filter(Boolean)); return parent; };
+const number = (value) => (value === null || value === undefined ? "—" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4 }));
+const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "—");
+const link = (text, address) => { const a = make("a", text); a.href = address; return a; };
+
+function fact(list, name, value) {
+  const pair = make("div");
+  list.append(put(pair, make("dt", name), make("dd", value === null || value === undefined ? "—" : value)));
+}
+
+function card(model) {
+  const section = make("section");
+  put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", `${model.problem}, ${model.family}`, "soft")));
+  if (model.degraded) section.append(make("p", `Version ${model.champion} does not answer, version ${model.version} still does: ${model.degraded}`, "degraded"));
+  const facts = make("dl", undefined, "facts");
+  fact(facts, "Champion", `version ${model.champion}`);
+  fact(facts, "Challenger", model.challenger ? `version ${model.challenger}` : "none");
+  fact(facts, "Previous", model.previous ? `version ${model.previous}` : "none");
+  fact(facts, model.metric, number(model.metrics[model.metric]));
+  fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
+  section.append(facts, make("h3", "Last verdict"));
+  if (model.verdict) {
+    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${model.verdict.rows} predictions, ${model.verdict.labelled} labelled`, "soft")), make("p", model.verdict.reason));
+  } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
+  const reports = make("p");
+  if (model.verdict && model.verdict.report) put(reports, link("Drift report", model.verdict.report), make("span", "  "));
+  if (model.validation) reports.append(link("Validation of the data", model.validation));
+  if (reports.childNodes.length) section.append(reports);
+  if (model.decisions.length) {
+    const table = make("table");
+    for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.reason)));
+    section.append(make("h3", "Last decisions"), table);
+  }
+  return section;
+}
+
+async function show() {
+  const notice = document.getElementById("notice");
+  try {
+    const data = await (await fetch("/console.json")).json();
+    for (const name of ["prefect", "mlflow"]) document.getElementById(name).href = data.links[name];
+    const cards = data.models.map(card);
+    document.getElementById("models").replaceChildren(...(cards.length ? cards : [document.getElementById("empty").content.cloneNode(true)]));
+    const troubles = Object.entries(data.degraded).filter(([name]) => !data.models.some((model) => model.name === name));
+    notice.textContent = troubles.map(([name, why]) => `${name}: ${why}`).join(" ");
+    notice.hidden = !troubles.length;
+  } catch (error) {
+    notice.textContent = "The service does not answer. Is the platform up? `treadle status` says.";
+    notice.hidden = false;
+  }
+}
+show();
+setInterval(show, 5000);

@@ -1,0 +1,233 @@
+"""Register: the rehearsal's recipe fitted on all rows but the holdout, as MLflow model and as ONNX, if the two agree."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect.artifacts import create_markdown_artifact
+
+from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.step import step
+from treadle.bundle import Manifest, ManifestColumn, Smoke
+from treadle.card import Card, Score, render_card
+from treadle.data import AT
+from treadle.evidence import Evidence
+from treadle.families import load_family
+from treadle.families.storage import TRUSTED
+from treadle.labeling import audit_labels
+from treadle.ledger import Ledger
+from treadle.onnx_export import Parity, check_parity, frame_to_inputs, run_onnx
+from treadle.problems import load_problem, pick_metric
+from treadle.project import Project, load_project
+from treadle.reference import keep_reference, make_reference
+from treadle.registry import Candidate, Registry
+from treadle.schema import Schema
+from treadle.settings import CHECKOUT, Settings
+from treadle.tracking import log_metrics, log_model, log_text, set_tags
+from treadle.turn import Registered, Rows, Scores, Turn
+
+SMOKE_ROWS = 5
+LEARNED = ("train", "valid", "test")
+
+
+@step("register model")
+def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores) -> Registered:
+    """Refit on everything that may be learned from, convert, compare, and register both forms as one version.
+
+    Returns:
+        The version; or none and the reason, if the ONNX disagrees with the model.
+    """
+    settings = Settings()
+    project = load_project(turn.project, settings)
+    schema = Schema.load(turn.path("schema.json"))
+    problem = load_problem(project.problem)
+    learned = parts_of(turn, rows, *LEARNED)
+    unseen = parts_of(turn, rows, "holdout")
+    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params)
+    onnx_bytes = load_family(rehearsal.family).to_onnx(model, schema).SerializeToString()
+    y = problem.encode_target(learned[schema.target], schema)
+    held = unseen if len(unseen) else learned.tail(1000)
+    parity = check_parity(model, onnx_bytes, held, schema, problem, float(np.std(y)))
+    log_metrics(settings, turn.run_id, {"parity": parity.used, "onnx_kb": len(onnx_bytes) / 1024})
+    if not parity.ok:
+        return Registered(None, parity.used, _refusal(parity))
+    held_out = _held_out(project, schema, model, unseen)
+    log_metrics(settings, turn.run_id, {f"holdout_{name}": value for name, value in held_out.items()})
+    metric = pick_metric(problem, project.promote.metric)
+    manifest = _manifest(project, schema, rehearsal.family, metric, scores, rows, learned, onnx_bytes)
+    tags = _tags(project, rows)
+    set_tags(settings, turn.run_id, tags | {"family": rehearsal.family})
+    candidate = Candidate(
+        run_id=turn.run_id,
+        model_uri=log_model(settings, turn.run_id, model, schema, TRUSTED),
+        family=rehearsal.family,
+        params=rehearsal.params,
+        metrics=scores.metrics,
+        onnx_bytes=onnx_bytes,
+        manifest=manifest,
+        data_until=_until(learned),
+        tags=tags,
+    )
+    version = Registry(settings, Ledger.open(settings)).register(project.name, candidate)
+    _keep_evidence(turn, rows, project, schema, rehearsal, version)
+    card = _card(turn, project, schema, rehearsal, scores, rows, learned, version, held_out, parity)
+    log_text(settings, turn.run_id, card, "model-card.md")
+    create_markdown_artifact(key=f"{project.name}-card", markdown=card, description=f"Model card of version {version}")
+    return Registered(version, parity.used, f"ONNX agrees: {parity.used:.2%} of the allowed difference on {parity.rows:,} rows.")
+
+
+def _refusal(parity: Parity) -> str:
+    return (
+        f"The ONNX differs from the model by up to {parity.max_difference:.3g} on {parity.rows:,} rows, "
+        f"{parity.used:.1f} times what is allowed: the version is refused."
+    )
+
+
+def _held_out(project: Project, schema: Schema, model: Any, unseen: pd.DataFrame) -> dict[str, float]:
+    """The final model's metrics on the frozen holdout, reported beside the gate."""
+    if not len(unseen):
+        return {}
+    problem = load_problem(project.problem)
+    y, answer = problem.encode_target(unseen[schema.target], schema), problem.predict(model, unseen)
+    return {name: metric.score(y, answer) for name, metric in problem.metrics.items()}
+
+
+def _manifest(
+    project: Project, schema: Schema, family: str, metric: str, scores: Scores, rows: Rows,
+    learned: pd.DataFrame, onnx_bytes: bytes,
+) -> Manifest:  # fmt: skip
+    sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
+    answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
+    smoke = [Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)]
+    until = _until(learned)
+    return Manifest(
+        model=project.name,
+        problem=project.problem,
+        family=family,
+        columns=tuple(
+            ManifestColumn(c.name, c.kind, c.nullable, c.categories, c.tokens, c.format, c.low, c.high, c.example)
+            for c in schema.features
+        ),
+        target=schema.target,
+        time=schema.time,
+        classes=schema.classes,
+        metric=metric,
+        metrics=scores.metrics,
+        smoke=tuple(smoke),
+        data_digest=rows.digest,
+        project_digest=project.digest,
+        data_until=until.isoformat() if until else None,
+        created_at=datetime.now(UTC).isoformat(),
+    )
+
+
+def _wire(row: pd.Series, schema: Schema) -> dict[str, Any]:
+    """A row as a caller sends it: booleans are true and false, times ISO 8601, missing is null."""
+    sent: dict[str, Any] = {}
+    for column in schema.features:
+        value = row[column.name]
+        if pd.isna(value):
+            sent[column.name] = None
+        elif column.kind == "datetime":
+            sent[column.name] = value.isoformat()
+        elif column.kind == "boolean":
+            sent[column.name] = bool(value)
+        else:
+            sent[column.name] = value if isinstance(value, str) else float(value)
+    return sent
+
+
+def _until(learned: pd.DataFrame) -> datetime | None:
+    """Event time of the newest row learned from."""
+    newest = learned[AT].max()
+    return None if pd.isna(newest) else newest.to_pydatetime().replace(tzinfo=UTC)
+
+
+def _tags(project: Project, rows: Rows) -> dict[str, str]:
+    return {
+        "data_digest": rows.digest,
+        "project_digest": project.digest,
+        "git_commit": _git_commit(),
+        "seed": str(project.split.seed),
+    }
+
+
+def _git_commit() -> str:
+    """The commit of this checkout; `unknown` when it is not one."""
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def _keep_evidence(
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int
+) -> None:
+    """What later judgements need: the rows seen, the frozen holdout, the reference, and the labels that look wrong."""
+    settings = Settings()
+    evidence = Evidence(settings, project.name)
+    split = turn.read("split.json")
+    evidence.freeze(split["holdout"])
+    evidence.keep_seen(version, [row for part in LEARNED for row in split[part]])
+    problem = load_problem(project.problem)
+    learned = parts_of(turn, rows, *LEARNED)
+    reference, judged, answer = make_reference(
+        learned,
+        schema,
+        problem,
+        pick_metric(problem, project.promote.metric),
+        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params),
+        seed=project.split.seed,
+    )
+    keep_reference(reference, evidence.of(version))
+    if project.label.audit:
+        y = problem.encode_target(judged[schema.target], schema)
+        audit = audit_labels(judged, schema, y, answer, problem)
+        create_markdown_artifact(
+            key=f"{project.name}-label-audit",
+            markdown="\n".join([audit.said, "", *(_suspect(s) for s in audit.suspects[:20])]),
+            description=audit.said,
+        )
+        turn.write("suspects.json", audit.suspects)
+
+
+def _suspect(suspect: dict[str, Any]) -> str:
+    return f"- row `{suspect['row']}`: given {suspect['given']}, the model says {suspect['suggested']} (doubt {suspect['doubt']})"
+
+
+def _card(
+    turn: Turn, project: Project, schema: Schema, rehearsal: Rehearsal, scores: Scores, rows: Rows,
+    learned: pd.DataFrame, version: int, held_out: dict[str, float], parity: Parity,
+) -> str:  # fmt: skip
+    problem = load_problem(project.problem)
+    first, last = learned[AT].min(), learned[AT].max()
+    return render_card(
+        Card(
+            model=project.name,
+            version=version,
+            problem=project.problem,
+            family=rehearsal.family,
+            params=rehearsal.params,
+            metric=pick_metric(problem, project.promote.metric),
+            schema=schema,
+            rows={name: len(ids) for name, ids in turn.read("split.json").items()},
+            digest=rows.digest,
+            since=None if pd.isna(first) else first.isoformat(),
+            until=None if pd.isna(last) else last.isoformat(),
+            scores=tuple(
+                Score(name, value, *scores.intervals[name], scores.baseline[name]) for name, value in scores.metrics.items()
+            ),
+            judged_on=scores.judged_on,
+            holdout=held_out,
+            slices=tuple(turn.read("slices.json")),
+            parity=parity.max_difference,
+            url=Settings().api_url,
+            lineage={"MLflow run": turn.run_id} | _tags(project, rows),
+            quarantined=rows.quarantined,
+        )
+    )
+
+

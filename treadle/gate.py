@@ -1,0 +1,109 @@
+"""The gate: a challenger against the champion on the same rows, by a paired bootstrap. It decides; it promotes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from treadle.problems import Problem
+
+SAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the comparison said.
+
+    Attributes:
+        promote: Whether the challenger passes.
+        gain: How much better it is, in the metric's unit; negative if worse.
+        interval: 95 % bootstrap interval of the gain.
+        probability: Share of bootstrap samples in which the gain is above the bar.
+        champion: The champion's metric on the rows.
+        challenger: The challenger's.
+        rows: Rows compared.
+        reason: All of it in plain words.
+    """
+
+    promote: bool
+    gain: float
+    interval: tuple[float, float]
+    probability: float
+    champion: float
+    challenger: float
+    rows: int
+    reason: str
+
+
+def compare(
+    y: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    problem: Problem,
+    metric: str,
+    *,
+    min_gain: float = 0.0,
+    confidence: float = 0.9,
+    blocks: np.ndarray | None = None,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    versus: str = "the champion",
+) -> Gate:
+    """Compare two answers to the same rows.
+
+    Args:
+        y: Encoded target (n,).
+        champion: The champion's answers, (n,) or (n, n_classes).
+        challenger: The challenger's, the same shape.
+        problem: Knows the metric.
+        metric: Decides.
+        min_gain: The challenger must be better by more than this, in the metric's unit.
+        confidence: Share of samples in which it must be.
+        blocks: A label a row (n,), such as its day: rows that depend on each other are drawn together.
+        seed: Seed of the bootstrap.
+        samples: Bootstrap samples.
+        versus: What the other side is called in the reason.
+
+    Returns:
+        The verdict and its figures; the same input gives the same gate.
+
+    Source: paired bootstrap, B. Efron and R. Tibshirani (1993), chapter 16; over blocks, H. Künsch (1989).
+    """
+    measure = problem.metrics[metric]
+    old, new = measure.score(y, champion), measure.score(y, challenger)
+    gain = measure.gain(old, new)
+    gains = []
+    for rows in _resamples(len(y), blocks, np.random.default_rng(seed), samples):
+        gains.append(measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows])))
+    drawn = np.array(gains)
+    drawn = drawn[np.isfinite(drawn)]
+    known = len(drawn) > 0 and bool(np.isfinite(gain))
+    probability = float(np.mean(drawn > min_gain)) if known else 0.0
+    low, high = (float(v) for v in np.percentile(drawn, [2.5, 97.5])) if known else (float("nan"), float("nan"))
+    passes = bool(known and gain > min_gain and probability >= confidence)
+    reason = _say(metric, old, new, gain, (low, high), probability, confidence, min_gain, len(y), passes, versus)
+    return Gate(passes, gain, (low, high), probability, old, new, len(y), reason)
+
+
+def _resamples(n: int, blocks: np.ndarray | None, rng: np.random.Generator, samples: int) -> list[np.ndarray]:
+    """Row indexes of each bootstrap sample."""
+    if blocks is None:
+        return [rng.integers(0, n, n) for _ in range(samples)]
+    groups = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    if len(groups) < 2:
+        return [rng.integers(0, n, n) for _ in range(samples)]
+    return [np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))]) for _ in range(samples)]
+
+
+def _say(
+    metric: str, old: float, new: float, gain: float, interval: tuple[float, float], probability: float,
+    confidence: float, min_gain: float, rows: int, passes: bool, versus: str,
+) -> str:  # fmt: skip
+    better = "better" if gain > 0 else "worse"
+    bar = f" by more than {min_gain:g}" if min_gain else ""
+    return (
+        f"On {rows:,} rows that neither has learned from, the challenger has {metric} {new:.4g} against {old:.4g} of {versus}: "
+        f"{abs(gain):.3g} {better} (95 % interval of the gain {interval[0]:.3g} to {interval[1]:.3g}); better{bar} in "
+        f"{probability:.0%} of the resamples, {confidence:.0%} are needed: {'passes' if passes else 'does not pass'}."
+    )

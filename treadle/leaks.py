@@ -1,0 +1,116 @@
+"""What should be said before any training: columns that give the answer away, and targets that cannot be learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from treadle.data import ROW, to_seconds
+from treadle.schema import Column, Schema
+
+MOST_ROWS = 4000
+LEAST_ROWS = 60
+TELLING = 0.95  # R² or 2·AUC − 1 of one column alone, out of fold
+FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know of a column; `stop` means that training would be pointless."""
+
+    column: str
+    kind: Literal["leak", "duplicate-of-target", "identifier", "constant-target", "one-class", "duplicate-rows"]
+    detail: str
+    severity: Literal["stop", "warn"]
+
+
+def find_leaks(frame: pd.DataFrame, schema: Schema, problem: str) -> list[Finding]:
+    """Look at a conformed table.
+
+    Args:
+        frame: Conformed rows.
+        schema: Their schema; ignored columns are not spoken of again.
+        problem: The problem's name.
+    """
+    labelled = frame[frame[schema.target].notna()]
+    target = labelled[schema.target]
+    hopeless = _hopeless(target, schema, problem)
+    if hopeless:
+        return [hopeless]
+    found = _repeats(labelled)
+    sample = labelled.sample(min(len(labelled), MOST_ROWS), random_state=0)
+    for column in schema.columns:
+        if column.name != schema.target and column.name not in schema.ignored:
+            found += _look_at(sample, column, schema)
+    return found
+
+
+def _hopeless(target: pd.Series, schema: Schema, problem: str) -> Finding | None:
+    if target.empty:
+        return Finding(schema.target, "constant-target", f"The target '{schema.target}' is missing in every row.", "stop")
+    if target.nunique() > 1:
+        return None
+    kind: Literal["one-class", "constant-target"] = "one-class" if problem.endswith("classification") else "constant-target"
+    return Finding(schema.target, kind, f"The target '{schema.target}' has only one value: there is nothing to learn.", "stop")
+
+
+def _repeats(frame: pd.DataFrame) -> list[Finding]:
+    repeated = int(frame[ROW].str.contains("#", regex=False).sum())
+    if not repeated:
+        return []
+    said = f"{repeated:,} rows repeat another row in every column; a split keeps them together."
+    return [Finding("", "duplicate-rows", said, "warn")]
+
+
+def _look_at(sample: pd.DataFrame, column: Column, schema: Schema) -> list[Finding]:
+    name, values = column.name, sample[column.name]
+    if values.astype(str).equals(sample[schema.target].astype(str)):
+        return [Finding(name, "duplicate-of-target", f"'{name}' is the target under another name; put it under data.ignore.", "stop")]
+    if column.kind == "identifier":
+        return [Finding(name, "identifier", f"'{name}' identifies rows; models do not see it.", "warn")]
+    if column.kind in ("text", "constant", "datetime") or len(sample) < LEAST_ROWS:
+        return []
+    telling = _telling(values, column, sample[schema.target], schema)
+    if telling < TELLING:
+        return []
+    measure = "tells the classes apart" if schema.classes else "explains the target"
+    said = f"'{name}' alone {measure} almost perfectly ({telling:.3f} of 1). If it is known only afterwards, put it under data.ignore."
+    return [Finding(name, "leak", said, "warn")]
+
+
+def _telling(values: pd.Series, column: Column, target: pd.Series, schema: Schema) -> float:
+    """How much one column tells of the target, 0 to 1, out of fold: R², or 2·AUC − 1."""
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    X = _as_numbers(values, column)
+    least = max(5, len(X) // 200)
+    if schema.classes is None:
+        y = target.to_numpy(dtype=np.float64)
+        tree = DecisionTreeRegressor(min_samples_leaf=least, random_state=0)
+        answer = cross_val_predict(tree, X, y, cv=FOLDS)
+        spread = float(((y - y.mean()) ** 2).sum())
+        return 1 - float(((y - answer) ** 2).sum()) / spread if spread else 0.0
+    from treadle.problems import load_problem
+
+    kept = target.isin(target.value_counts()[lambda counts: counts >= FOLDS].index)
+    codes, classes = pd.factorize(target[kept])
+    if len(classes) < 2:
+        return 0.0
+    tree = DecisionTreeClassifier(min_samples_leaf=least, random_state=0)
+    answer = cross_val_predict(tree, X[kept.to_numpy()], codes, cv=FOLDS, method="predict_proba")
+    return 2 * load_problem("tabular-classification").metrics["auc"].score(codes, answer) - 1
+
+
+def _as_numbers(values: pd.Series, column: Column) -> np.ndarray:
+    """One column and whether it is missing, (n, 2): that a value is there at all can be the leak."""
+    if column.kind == "category":
+        numbers = values.astype("category").cat.codes.to_numpy(dtype=np.float64)
+    elif column.kind == "datetime":
+        numbers = to_seconds(values)
+    else:
+        numbers = values.to_numpy(dtype=np.float64)
+    return np.column_stack([np.nan_to_num(numbers, nan=-1.0), values.isna().to_numpy(dtype=np.float64)])

@@ -1,0 +1,87 @@
+"""What was normal when a version was trained: made by cross-validation, kept with the version's evidence.
+
+The losses come from folds in which the same recipe had not seen the row. They say what error is to be expected as long
+as the world does not move; the error on the newest rows alone would carry the drift of the training period with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from treadle.data import AT, ROW
+from treadle.drift import Reference
+from treadle.labeling import event_days
+from treadle.problems import Problem
+from treadle.schema import Schema
+
+FOLDS = 5
+MOST_ROWS = 5000
+MOST_JUDGED = 2000
+
+
+def make_reference(
+    learned: pd.DataFrame, schema: Schema, problem: Problem, metric: str,
+    fit: Callable[[pd.DataFrame], Any], seed: int,
+) -> tuple[Reference, pd.DataFrame, np.ndarray]:  # fmt: skip
+    """Cross-validate a recipe on its newest rows; days are never torn apart.
+
+    Args:
+        learned: Rows that the version learns from.
+        schema: Says the features, the target and whether there is time.
+        problem: Gives the loss of a row.
+        metric: The metric that decides.
+        fit: Fits the recipe on some rows.
+        seed: Seed of the folds.
+
+    Returns:
+        The reference; the judged rows; and their out-of-fold answers.
+    """
+    timed = schema.time is not None
+    ordered = learned.sort_values(AT, kind="stable") if timed else learned.sample(frac=1, random_state=seed)
+    judged = ordered.tail(MOST_JUDGED).reset_index(drop=True)
+    answer = _out_of_fold(ordered, judged, problem, fit, seed, timed=timed)
+    y = problem.encode_target(judged[schema.target], schema)
+    rows = ordered.tail(MOST_ROWS)[[c.name for c in schema.features]].reset_index(drop=True)
+    reference = Reference(rows, timed, problem.row_losses(metric, y, answer), event_days(judged))
+    return reference, judged, answer
+
+
+def _out_of_fold(
+    ordered: pd.DataFrame, judged: pd.DataFrame, problem: Problem, fit: Callable[[pd.DataFrame], Any], seed: int,
+    *, timed: bool,
+) -> np.ndarray:  # fmt: skip
+    units = pd.factorize(event_days(judged))[0] if timed else np.arange(len(judged))
+    fold = (np.random.default_rng(seed).permutation(int(units.max()) + 1) % FOLDS)[units]
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for number in range(FOLDS):
+        out = np.flatnonzero(fold == number)
+        if len(out):
+            model = fit(ordered[~ordered[ROW].isin(judged[ROW].iloc[out])])
+            parts.append((out, problem.predict(model, judged.iloc[out])))
+    answer = np.empty((len(judged), *parts[0][1].shape[1:]))
+    for out, said in parts:
+        answer[out] = said
+    return answer
+
+
+def keep_reference(reference: Reference, folder: Path) -> None:
+    """Write a reference into a version's evidence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    reference.rows.to_parquet(folder / "reference.parquet", index=False)
+    np.savez(
+        folder / "losses.npz", losses=reference.losses, days=reference.loss_days, timed=np.array([reference.timed])
+    )
+
+
+def load_reference(folder: Path) -> Reference | None:
+    """Read what `keep_reference` wrote; `None` if it is not there."""
+    if not (folder / "losses.npz").exists():
+        return None
+    with np.load(folder / "losses.npz") as kept:
+        losses, days, timed = kept["losses"], kept["days"], bool(kept["timed"][0])
+    return Reference(pd.read_parquet(folder / "reference.parquet"), timed, losses, days)

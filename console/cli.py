@@ -70,7 +70,7 @@ def init(
 
 
 @app.command()
-def up(  # noqa: PLR0917 - options, given by name
+def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is healthy.")] = False,
     api_port: Port = None,
     prefect_port: Port = None,
@@ -136,7 +136,7 @@ def status(json: Json = False) -> None:
 
 
 @app.command()
-def train(  # noqa: PLR0917 - options, given by name
+def train(
     name: Name,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of the search.")] = None,

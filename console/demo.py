@@ -57,7 +57,9 @@ def run_demo(settings: Settings, say: Say) -> dict[str, Any]:
             _command(settings, "reset", name, "--yes")
         with _stage("train", seconds, say):
             first = _command(settings, "train", SUBJECT)
-            say(f"  {SUBJECT}: version {first['version']}, {first['family']}, {first['metric']} {first['challenger']:.1f}")
+            say(
+                f"  {SUBJECT}: version {first['version']}, {first['family']}, {first['metric']} {first['challenger']:.1f}"
+            )
         with _stage("replay", seconds, say):
             lived = _command(settings, "replay", SUBJECT)
         with _stage("static model", seconds, say):
@@ -103,8 +105,7 @@ def _command(settings: Settings, *words: str) -> dict[str, Any]:
         [sys.executable, "-m", "console.cli", *words, "--json"],
         cwd=settings.home,
         env=settings.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -196,4 +197,3 @@ def _retrains_by_month(lived: dict[str, Any]) -> dict[str, int]:
         month = str(retrain["at"])[:7]
         counts[month] = counts.get(month, 0) + 1
     return counts
-

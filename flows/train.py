@@ -18,7 +18,7 @@ from tasks.turn import report_turn, turn_of
 from tasks.validate import validate_data
 
 
-@flow(name="train", flow_run_name="{project}: {reason}")
+@flow(name="train", flow_run_name="{project}: {reason}", persist_result=True)
 def train(
     project: str,
     trials: int | None = None,
@@ -49,5 +49,5 @@ def train(
         rehearsal = fit_model(turn, rows, best)
         scores = evaluate_model(turn, rows, rehearsal)
         version = register_model(turn, rows, rehearsal, scores)
-        verdict = promote_model(turn, rows, rehearsal, version)
+        verdict = promote_model(turn, rows, version)
         return report_turn(turn, rows, parts, best, version, verdict)

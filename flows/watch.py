@@ -11,7 +11,7 @@ from tasks.turn import metered
 from tasks.watch import judge_window
 
 
-@flow(name="watch", flow_run_name="{project}: watch {at}")
+@flow(name="watch", flow_run_name="{project}: watch {at}", persist_result=True)
 def watch(project: str, at: str | None = None) -> dict[str, Any]:
     """Look at the newest window of predictions and say whether the model still holds.
 

@@ -70,7 +70,7 @@ class Champions:
             except (TreadleError, OSError) as error:
                 troubles[name] = str(error)
                 if self._troubles.get(name) != troubles[name]:
-                    log.error("%s: version %s is not served: %s", name, champion.version, error)
+                    log.warning("%s: version %s is not served: %s", name, champion.version, error)
         self._models = {name: model for name, model in models.items() if name in wanted}
         self._troubles = troubles
 

@@ -60,7 +60,9 @@ def decode_predict(body: bytes, max_rows: int) -> PredictBody:
     if request.ids is not None:
         _check_ids(request.ids, len(request.rows))
     if isinstance(request.at, list) and len(request.at) != len(request.rows):
-        raise BadRequest(f"`at` has {len(request.at)} times for {len(request.rows)} rows; give one each, or one for all.")
+        raise BadRequest(
+            f"`at` has {len(request.at)} times for {len(request.rows)} rows; give one each, or one for all."
+        )
     return request
 
 
@@ -149,7 +151,9 @@ def _column(rows: Sequence[dict[str, Any]], column: ManifestColumn) -> np.ndarra
     values: list[Any] = []
     for index, row in enumerate(rows):
         if name not in row:
-            raise BadRequest(f"The column '{name}' is missing; send null if its value is not known.", column=name, row=index)
+            raise BadRequest(
+                f"The column '{name}' is missing; send null if its value is not known.", column=name, row=index
+            )
         value = row[name]
         if value is None or value == "":
             values.append("" if column.kind == "category" else math.nan)
@@ -166,7 +170,9 @@ def _number(value: Any, column: ManifestColumn, row: int) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BadRequest(f"'{column.name}' must be a finite number; send null if it is not known.", column=column.name, row=row)
+        raise BadRequest(
+            f"'{column.name}' must be a finite number; send null if it is not known.", column=column.name, row=row
+        )
     return number
 
 
@@ -213,7 +219,9 @@ def decode_feedback(body: bytes, manifest: Manifest, max_rows: int) -> list[Feed
     _check_count(len(request.labels), max_rows, "labels")
     now = datetime.now(UTC)
     return [
-        Feedback(label.id, _label(label.label, manifest, row), now if label.at is None else _moment(label.at, row, "at"))
+        Feedback(
+            label.id, _label(label.label, manifest, row), now if label.at is None else _moment(label.at, row, "at")
+        )
         for row, label in enumerate(request.labels)
     ]
 

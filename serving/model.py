@@ -80,6 +80,8 @@ def _smoke(model: ServedModel) -> None:
     answer = np.asarray(model.answer(to_columns(rows, model.manifest)), dtype=np.float64).reshape(len(rows), -1)
     wanted = np.array([smoke.answer for smoke in model.manifest.smoke])
     if answer.shape != wanted.shape or not np.isfinite(answer).all():
-        raise BadData(f"Version {model.version} of '{model.name}' answers its smoke rows in the wrong shape or with NaN.")
+        raise BadData(
+            f"Version {model.version} of '{model.name}' answers its smoke rows in the wrong shape or with NaN."
+        )
     if (np.abs(answer - wanted) > SMOKE_TOLERANCE * (1 + np.abs(wanted))).any():
         raise BadData(f"Version {model.version} of '{model.name}' does not give the answers it was registered with.")

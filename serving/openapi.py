@@ -41,7 +41,7 @@ def _operation(summary: str, tag: str, schema: dict[str, Any], example: Any, ans
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
         "responses": {
             "200": {"description": "OK", "content": {"application/json": {"schema": answer}}},
-            **{code: _PROBLEM for code in ("400", "404", "409", "413", "422", "503")},
+            **dict.fromkeys(("400", "404", "409", "413", "422", "503"), _PROBLEM),
         },
     }
 
@@ -91,9 +91,15 @@ def _feedback(name: str, model: ServedModel) -> dict[str, Any]:
     label = {
         "type": "object",
         "required": ["id", "label"],
-        "properties": {"id": {"type": "string"}, "label": _target(model), "at": {"type": "string", "format": "date-time"}},
+        "properties": {
+            "id": {"type": "string"},
+            "label": _target(model),
+            "at": {"type": "string", "format": "date-time"},
+        },
     }
     body = {"type": "object", "required": ["labels"], "properties": {"labels": {"type": "array", "items": label}}}
     example = {"labels": [{"id": "the id of a prediction", "label": (model.manifest.classes or (0,))[0]}]}
     counts = {"accepted": {"type": "integer"}, "repeated": {"type": "integer"}}
-    return _operation(f"Give labels of {model.manifest.target}", name, body, example, {"type": "object", "properties": counts})
+    return _operation(
+        f"Give labels of {model.manifest.target}", name, body, example, {"type": "object", "properties": counts}
+    )

@@ -20,7 +20,11 @@ def summary(model: ServedModel, champions: Champions, ledger: Ledger, settings: 
     """One served model."""
     champion = ledger.champion(model.name)
     newest = ledger.versions(model.name)[:1]
-    waiting = newest[0].version if newest and champion and newest[0].version not in (champion.version, champion.previous) else None
+    waiting = (
+        newest[0].version
+        if newest and champion and newest[0].version not in (champion.version, champion.previous)
+        else None
+    )
     verdicts = ledger.last_verdicts(model.name, 1)
     return {
         "name": model.name,

@@ -82,6 +82,8 @@ def _show(name: str, metric: str, scores: Scores, worst: list[dict[str, Any]]) -
         low, high = scores.intervals[key]
         lines.append(f"| {key} | {value:.4g} | {low:.4g} – {high:.4g} | {scores.baseline[key]:.4g} |")
     create_markdown_artifact(
-        key=f"{name}-metrics", markdown="\n".join(lines), description=f"On the {scores.judged_on} rows; {metric} decides"
+        key=f"{name}-metrics",
+        markdown="\n".join(lines),
+        description=f"On the {scores.judged_on} rows; {metric} decides",
     )
     create_table_artifact(key=f"{name}-slices", table=worst[:20], description=f"{metric} by slice, worst first")

@@ -28,7 +28,13 @@ def load_data(turn: Turn) -> Rows:
     schema.save(turn.path("schema.json"))
     turn.write("metric.json", pick_metric(load_problem(project.problem), project.promote.metric))
     log_dataset(
-        settings, turn.run_id, frame, name=project.name, source=project.data.source, target=schema.target, digest=rows.digest
+        settings,
+        turn.run_id,
+        frame,
+        name=project.name,
+        source=project.data.source,
+        target=schema.target,
+        digest=rows.digest,
     )
     create_table_artifact(
         key=f"{project.name}-columns",

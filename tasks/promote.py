@@ -9,7 +9,7 @@ import numpy as np
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.evaluate import judge_part
-from tasks.fit import Rehearsal, parts_of
+from tasks.fit import parts_of
 from tasks.step import step
 from treadle.answering import open_version
 from treadle.errors import Conflict, NotFound
@@ -33,7 +33,7 @@ class Question:
 
 
 @step("promote model", retries=2)
-def promote_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, version: Registered) -> Verdict:
+def promote_model(turn: Turn, rows: Rows, version: Registered) -> Verdict:
     """Compare, then promote, keep or ask; the figures and the reason are stored whatever comes out."""
     settings = Settings()
     project = load_project(turn.project, settings)

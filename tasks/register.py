@@ -77,7 +77,9 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     card = _card(turn, project, schema, rehearsal, scores, rows, learned, version, held_out, parity)
     log_text(settings, turn.run_id, card, "model-card.md")
     create_markdown_artifact(key=f"{project.name}-card", markdown=card, description=f"Model card of version {version}")
-    return Registered(version, parity.used, f"ONNX agrees: {parity.used:.2%} of the allowed difference on {parity.rows:,} rows.")
+    return Registered(
+        version, parity.used, f"ONNX agrees: {parity.used:.2%} of the allowed difference on {parity.rows:,} rows."
+    )
 
 
 def _refusal(parity: Parity) -> str:
@@ -102,7 +104,9 @@ def _manifest(
 ) -> Manifest:  # fmt: skip
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
-    smoke = [Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)]
+    smoke = [
+        Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
+    ]
     until = _until(learned)
     return Manifest(
         model=project.name,
@@ -185,7 +189,7 @@ def _keep_evidence(
     keep_reference(reference, evidence.of(version))
     if project.label.audit:
         y = problem.encode_target(judged[schema.target], schema)
-        audit = audit_labels(judged, schema, y, answer, problem)
+        audit = audit_labels(judged, schema, y, answer)
         create_markdown_artifact(
             key=f"{project.name}-label-audit",
             markdown="\n".join([audit.said, "", *(_suspect(s) for s in audit.suspects[:20])]),
@@ -218,7 +222,8 @@ def _card(
             since=None if pd.isna(first) else first.isoformat(),
             until=None if pd.isna(last) else last.isoformat(),
             scores=tuple(
-                Score(name, value, *scores.intervals[name], scores.baseline[name]) for name, value in scores.metrics.items()
+                Score(name, value, *scores.intervals[name], scores.baseline[name])
+                for name, value in scores.metrics.items()
             ),
             judged_on=scores.judged_on,
             holdout=held_out,
@@ -229,5 +234,3 @@ def _card(
             quarantined=rows.quarantined,
         )
     )
-
-

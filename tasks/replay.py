@@ -128,8 +128,10 @@ def send_step(plan: Plan, number: int) -> str:
         day = begin
         while day < end:
             tomorrow = min(day + timedelta(days=1), end)
-            for index in frame.index[(times >= day) & (times < tomorrow)]:
-                answers.append(_predict(client, plan, frame.loc[index, features], int(index), times[index]))
+            answers += [
+                _predict(client, plan, frame.loc[index, features], int(index), times[index])
+                for index in frame.index[(times >= day) & (times < tomorrow)]
+            ]
             _feed_back(client, plan, frame[(due >= day) & (due < tomorrow)], plan.label_delay_s)
             day = tomorrow
     pd.DataFrame(answers).to_parquet(Path(plan.folder) / f"step-{number:04}.parquet", index=False)
@@ -287,7 +289,9 @@ def summarize_replay(plan: Plan, looks: list[dict[str, Any]], caller: Caller) ->
         "versions": sorted(int(v) for v in answers["version"].unique()),
         "looks": [{"at": look["at"], "verdict": look["verdict"]} for look in looks],
         "retrains": [
-            {"at": look["at"], "reason": look["retrain_reason"], "train": look["train"]} for look in looks if look["retrain"]
+            {"at": look["at"], "reason": look["retrain_reason"], "train": look["train"]}
+            for look in looks
+            if look["retrain"]
         ],
         "requests": len(answers) + caller.sent,
         "failed_requests": caller.failed,

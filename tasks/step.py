@@ -23,13 +23,10 @@ def step(name: str, *, retries: int = 0, **options: Any) -> Callable[[Callable[P
         retries: How often an outage (never bad data) is tried again, 5 s and then 15 s later.
         options: Anything else that `prefect.task` takes; a `cache_policy` here replaces "never cached".
     """
-    return task(
-        name=name,
-        retries=retries,
-        retry_delay_seconds=[5, 15][:retries] or None,
-        retry_condition_fn=_is_outage if retries else None,
-        **({"cache_policy": NO_CACHE} | options),
-    )
+    rules: dict[str, Any] = {"cache_policy": NO_CACHE} | options
+    if retries:
+        rules |= {"retries": retries, "retry_delay_seconds": [5, 15][:retries], "retry_condition_fn": _is_outage}
+    return task(name=name, **rules)
 
 
 def _is_outage(_task: object, _run: object, state: State) -> bool:

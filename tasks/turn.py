@@ -32,10 +32,16 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
     moment = parse_moment(at)
     ledger = Ledger.open(settings)
     with _leased(ledger, name, moment or datetime.now(UTC), settings.retrain_lease_s) as lease:
-        tags = {"reason": reason, "prefect_flow_run": str(flow_run.id), "event_time": moment.isoformat() if moment else "now"}
+        tags = {
+            "reason": reason,
+            "prefect_flow_run": str(flow_run.id),
+            "event_time": moment.isoformat() if moment else "now",
+        }
         title = f"{reason} {moment:%Y-%m-%d}" if moment else reason
         with metered(name, "train", at) as bill, open_run(settings, project, name=title, tags=tags) as run_id:
-            create_link_artifact(link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow")
+            create_link_artifact(
+                link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow"
+            )
             turn = Turn(name, run_id, moment.isoformat() if moment else None, reason, lease.fence)
             _METERS[run_id] = bill
             try:
@@ -54,7 +60,9 @@ def metered(project: str, flow: str, at: str | None = None) -> Iterator[Meter]:
         try:
             yield bill
         finally:
-            Ledger.open(Settings()).record_cost(project, flow, str(flow_run.id), bill.cpu_seconds, bill.seconds, parse_moment(at))
+            Ledger.open(Settings()).record_cost(
+                project, flow, str(flow_run.id), bill.cpu_seconds, bill.seconds, parse_moment(at)
+            )
 
 
 @contextmanager

@@ -53,7 +53,9 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         losses, days = losses_of(labelled, schema, project)
         found = judge(reference, Window(frame, losses, days), schema.features, project.watch, project.split.seed)
     report = _report(settings, project, schema, reference, frame, found, moment)
-    here = VerdictRow(champion.version, found.verdict, found.reason, len(rows), len(labelled), found.figures(), report, moment)
+    here = VerdictRow(
+        champion.version, found.verdict, found.reason, len(rows), len(labelled), found.figures(), report, moment
+    )
     ledger.record_verdict(name, here)
     _show(name, settings, found, here)
     return {
@@ -62,7 +64,10 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         "verdict": found.verdict,
         "reason": found.reason,
         "window": {"rows": len(rows), "labelled": len(labelled)},
-        "columns": [{"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted} for c in found.columns],
+        "columns": [
+            {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
+            for c in found.columns
+        ],
         "quality": found.figures()["quality"],
         "report": report,
     }
@@ -91,7 +96,9 @@ def losses_of(rows: list[Row], schema: Schema, project: Project) -> tuple[np.nda
 
 
 def _no_rows(schema: Schema) -> pd.DataFrame:
-    return pd.DataFrame({c.name: pd.Series(dtype="object") for c in schema.columns} | {AT: pd.Series(dtype="datetime64[us]")})
+    return pd.DataFrame(
+        {c.name: pd.Series(dtype="object") for c in schema.columns} | {AT: pd.Series(dtype="datetime64[us]")}
+    )
 
 
 def _report(
@@ -108,12 +115,17 @@ def _report(
 
 def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> None:
     create_markdown_artifact(
-        key=f"{name}-verdict", markdown=f"**{found.verdict}.** {found.reason}", description=f"{row.rows} rows, {row.labelled} labelled"
+        key=f"{name}-verdict",
+        markdown=f"**{found.verdict}.** {found.reason}",
+        description=f"{row.rows} rows, {row.labelled} labelled",
     )
     if found.columns:
         create_table_artifact(
             key=f"{name}-drift",
-            table=[{"column": c.name, "distance": c.statistic, "allowed": c.threshold, "moved": c.drifted} for c in found.columns],
+            table=[
+                {"column": c.name, "distance": c.statistic, "allowed": c.threshold, "moved": c.drifted}
+                for c in found.columns
+            ],
             description="Distance of each input from its reference",
         )
     if row.report:

@@ -48,7 +48,7 @@ class NumpyAlgebra:
         return np.isnan(x).astype(np.float64)
 
     def fill(self, x: Any, value: np.ndarray) -> Any:
-        """x with its NaN replaced by a value a column."""
+        """X with its NaN replaced by a value a column."""
         return np.where(np.isnan(x), value, x)
 
     def at_least(self, x: Any, bound: float) -> Any:
@@ -68,7 +68,7 @@ class NumpyAlgebra:
         return np.concatenate(parts, axis=1)
 
     def float32(self, x: Any) -> Any:
-        """x in single precision: the last step, after all shifting and scaling."""
+        """X in single precision: the last step, after all shifting and scaling."""
         return x.astype(np.float32)
 
 
@@ -87,7 +87,11 @@ class OnnxAlgebra:
 
         for name in names:
             self.inputs.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n"]))
-        flat = self.add("Concat", *(Node(self, name) for name in names), axis=0) if len(names) > 1 else Node(self, names[0])
+        flat = (
+            self.add("Concat", *(Node(self, name) for name in names), axis=0)
+            if len(names) > 1
+            else Node(self, names[0])
+        )
         rows = self.add("Reshape", flat, self.constant(np.array([len(names), -1], dtype=np.int64)))
         return self.add("Transpose", rows, perm=[1, 0])
 

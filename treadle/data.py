@@ -13,7 +13,7 @@ import pandas as pd
 
 from treadle.errors import BrokenTable, nearest
 from treadle.inference import infer_column, infer_schema
-from treadle.project import Data, Project
+from treadle.project import Project
 from treadle.reading import read_table
 from treadle.schema import Column, Schema
 from treadle.settings import Settings
@@ -177,15 +177,9 @@ def _outdated(schema: Schema, project: Project) -> bool:
 
 def _inferred_again(schema: Schema, project: Project) -> Schema:
     """The schema by today's `project.yaml`; columns whose kind stays keep what was fixed."""
-    fresh = infer_schema(read_table(project.source, project.data.query), _with_kinds(schema, project), project.problem)
-    fixed = {column.name: column for column in schema.columns}
+    raw = read_table(project.source, project.data.query)
     touched = {schema.target, project.data.target, project.data.time, *project.data.types}
-    columns = tuple(c if c.name in touched else fixed.get(c.name, c) for c in fresh.columns)
-    return fresh.model_copy(update={"columns": columns})
-
-
-def _with_kinds(schema: Schema, project: Project) -> Data:
-    """`data` with the fixed kinds of the columns that it says nothing of; the former target is guessed."""
-    free = {schema.target, project.data.target}
-    fixed = {column.name: column.kind for column in schema.columns if column.name not in free}
-    return project.data.model_copy(update={"types": fixed | project.data.types})
+    fixed = {column.name: column for column in schema.columns if column.name in raw and column.name not in touched}
+    kinds = {name: column.kind for name, column in fixed.items()} | project.data.types
+    fresh = infer_schema(raw, project.data.model_copy(update={"types": kinds}), project.problem)
+    return fresh.model_copy(update={"columns": tuple(fixed.get(c.name, c) for c in fresh.columns)})

@@ -91,9 +91,7 @@ class Judgement:
         return asdict(self)
 
 
-def judge(
-    reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int = 0
-) -> Judgement:
+def judge(reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int = 0) -> Judgement:
     """Judge a window. The schema comes first, then the number of rows, then quality where labels suffice, else inputs.
 
     Args:

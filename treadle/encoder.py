@@ -117,7 +117,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_numbers(self, values: dict[str, np.ndarray]) -> None:
         """Median, centre, scale a column, and which columns had gaps."""
-        matrix = np.column_stack([values[n] for n in self._named(*NUMBERS)] or [np.empty((len(next(iter(values.values()))), 0))])
+        matrix = np.column_stack(
+            [values[n] for n in self._named(*NUMBERS)] or [np.empty((len(next(iter(values.values()))), 0))]
+        )
         self.fill_ = np.array([_finite(np.median, column, 0.0) for column in matrix.T])
         self.centre_ = np.array([_finite(np.mean, column, 0.0) for column in matrix.T])
         self.scale_ = np.array([max(_finite(np.std, column, 1.0), MIN_SCALE) or 1.0 for column in matrix.T])
@@ -134,13 +136,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             self.time_fill_[name] = float(np.floor(_finite(np.median, seconds, 0.0)))
             known = NumpyAlgebra({name: seconds[np.isfinite(seconds)]})
             parts = _calendar(known, known.numbers([name])) if len(seconds[np.isfinite(seconds)]) else np.empty((0, 5))
-            self.parts_[name] = [i for i in range(len(CALENDAR)) if len(np.unique(parts[:, i])) > 1] if len(parts) else []
+            self.parts_[name] = (
+                [i for i in range(len(CALENDAR)) if len(np.unique(parts[:, i])) > 1] if len(parts) else []
+            )
 
     def _levels(self, values: np.ndarray, y: np.ndarray | None) -> list[str]:
         """The categories kept: the most frequent, seen at least twice; ordered by mean target for codes."""
         counts = pd.Series(values[values != ""]).value_counts()
         kept = [str(v) for v in counts[counts > 1].index[:MAX_CATEGORIES]]
-        if self.categories == "ordinal" and y is not None and len(kept):
+        if self.categories == "ordinal" and y is not None and kept:
             means = pd.Series(np.asarray(y, dtype=np.float64)).groupby(pd.Series(values)).mean()
             kept.sort(key=lambda level: (means[level], level))
         return kept

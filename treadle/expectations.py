@@ -94,11 +94,15 @@ def _expectations(values: pd.Series, column: Column, schema: Schema) -> list[dic
         low = column.low - SLACK * width
         low = 0.0 if column.low >= 0 and low < 0 else low
         found.append(
-            _expect("expect_column_values_to_be_between", column=name, min_value=low, max_value=column.high + SLACK * width)
+            _expect(
+                "expect_column_values_to_be_between", column=name, min_value=low, max_value=column.high + SLACK * width
+            )
         )
     if column.kind == "category" and column.categories and len(column.categories) <= MOST_CATEGORIES:
         strict = {} if name == schema.target else {"mostly": 1 - NEW_CATEGORIES}
-        found.append(_expect("expect_column_values_to_be_in_set", column=name, value_set=list(column.categories), **strict))
+        found.append(
+            _expect("expect_column_values_to_be_in_set", column=name, value_set=list(column.categories), **strict)
+        )
     if column.kind == "identifier" and values.notna().all() and values.is_unique:
         found.append(_expect("expect_column_values_to_be_unique", column=name))
     return found
@@ -127,7 +131,9 @@ def check(frame: pd.DataFrame, schema: Schema, suite_path: Path, project: Projec
             for row in rows:
                 bad.setdefault(row, []).append(failure.said)
     reasons = {row: "; ".join(said) for row, said in sorted(bad.items())}
-    return ValidationResult(len(visible), len(suite), reasons, tuple(failures), _cause(failures, len(reasons), len(visible), project))
+    return ValidationResult(
+        len(visible), len(suite), reasons, tuple(failures), _cause(failures, len(reasons), len(visible), project)
+    )
 
 
 def _read_suite(path: Path) -> list[dict[str, Any]]:
@@ -145,7 +151,7 @@ def _validate(frame: pd.DataFrame, suite: list[dict[str, Any]], path: Path) -> l
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
-    from great_expectations.exceptions import GreatExpectationsError
+    from great_expectations.exceptions.exceptions import GreatExpectationsError
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -159,7 +165,7 @@ def _validate(frame: pd.DataFrame, suite: list[dict[str, Any]], path: Path) -> l
     for result in outcome.results:
         raised = _exception_of(result.exception_info)
         if raised:
-            config = result.expectation_config
+            config: Any = result.expectation_config
             raise ExpectationError(f"{path}: {config.type} on '{config.kwargs.get('column')}' raised: {raised}")
     return list(outcome.results)
 
@@ -192,7 +198,11 @@ def _say(kind: str, column: str, kwargs: Mapping[str, Any]) -> str:
         return f"'{column}' must be between {_bound(kwargs.get('min_value'))} and {_bound(kwargs.get('max_value'))}"
     if kind == "expect_column_values_to_not_be_null":
         least = kwargs.get("mostly")
-        return f"'{column}' must not be missing" if least is None else f"'{column}' must be there in {least:.0%} of the rows"
+        return (
+            f"'{column}' must not be missing"
+            if least is None
+            else f"'{column}' must be there in {least:.0%} of the rows"
+        )
     if kind == "expect_column_values_to_be_in_set":
         return f"'{column}' must be one of {', '.join(map(str, list(kwargs.get('value_set', []))[:8]))}"
     if kind == "expect_column_values_to_be_unique":

@@ -73,10 +73,12 @@ def compare(
     measure = problem.metrics[metric]
     old, new = measure.score(y, champion), measure.score(y, challenger)
     gain = measure.gain(old, new)
-    gains = []
-    for rows in _resamples(len(y), blocks, np.random.default_rng(seed), samples):
-        gains.append(measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows])))
-    drawn = np.array(gains)
+    drawn = np.array(
+        [
+            measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows]))
+            for rows in _resamples(len(y), blocks, np.random.default_rng(seed), samples)
+        ]
+    )
     drawn = drawn[np.isfinite(drawn)]
     known = len(drawn) > 0 and bool(np.isfinite(gain))
     probability = float(np.mean(drawn > min_gain)) if known else 0.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def permutation_importance(  # noqa: PLR0917  what is judged, on what: all needed
+def permutation_importance(
     problem: Problem,
     metric: str,
     predict: Callable[[pd.DataFrame], Array],

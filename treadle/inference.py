@@ -34,7 +34,7 @@ DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-
                 "%B %Y", "%m/%Y")  # fmt: skip
 TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 DATE_LIKE = re.compile(
-    r"^(\w{3,9},? )?(\d{1,4}[-/.]\d{1,2}[-/.](\d{4}|\d{1,2})(?![.\d])|\d{4}-\d{2}$|\d{1,2}/\d{4}$"
+    r"^(\w{3,9},? )?(\d{1,4}[-/.]\d{1,2}[-/.](\d{4}|\d{1,2})([^.\d]|$)|\d{4}-\d{2}$|\d{1,2}/\d{4}$"
     r"|\d{1,2}(st|nd|rd|th)?[ -][A-Za-z]{3,9}\.?,?[ -]\d{2,4}|[A-Za-z]{3,9}\.? (\d{1,2}(st|nd|rd|th)?,? )?\d{4})"
 )
 CODE = re.compile(r"0\d+")
@@ -272,7 +272,7 @@ def _share(times: pd.Series) -> float:
 def _words(present: pd.Series) -> Kind:
     """Texts: names of things, free text, or categories."""
     rows, distinct = len(present), present.nunique()
-    words, letters = present.str.split().str.len().mean(), present.str.len().mean()
+    words, letters = (present.str.count(r"\s+") + 1).mean(), present.str.len().mean()
     if rows > MANY and distinct > 0.9 * rows:
         return "text" if words >= 3 or letters > 50 else "identifier"
     if distinct > 0.3 * rows and (words >= 5 or letters > 60) and rows > MANY:

@@ -21,7 +21,6 @@ from treadle.schema import Column, Schema
 
 if TYPE_CHECKING:
     from treadle.ledger import Row
-    from treadle.problems import Problem
 
 Rule = Callable[[dict[str, Any]], Any]
 LEAST_KNOWN = 50  # known labels from which a rule's accuracy is worth something
@@ -89,7 +88,9 @@ def late_labels(rows: Sequence[Row], schema: Schema, table: pd.DataFrame) -> Lat
     frame[SOURCE] = pd.Series("feedback", index=frame.index, dtype="str")
     new = ~_keys(frame, schema).isin(set(_keys(table, schema))) if schema.time else pd.Series(True, index=frame.index)
     again = int((~new).sum())
-    said = f"{int(new.sum()):,} labels came back through the service" + (f", {again:,} of them for rows of the table." if again else ".")
+    said = f"{int(new.sum()):,} labels came back through the service" + (
+        f", {again:,} of them for rows of the table." if again else "."
+    )
     return Late(frame[new].reset_index(drop=True), said)
 
 
@@ -123,7 +124,9 @@ def load_rule(path: str, project: Project) -> Rule:
     file = project.folder / f"{module_name.replace('.', '/')}.py"
     try:
         if file.is_file():
-            spec = importlib.util.spec_from_file_location(f"_rules_{project.name.replace('-', '_')}_{module_name}", file)
+            spec = importlib.util.spec_from_file_location(
+                f"_rules_{project.name.replace('-', '_')}_{module_name}", file
+            )
             assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - a .py file always has both
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
@@ -131,7 +134,9 @@ def load_rule(path: str, project: Project) -> Rule:
             module = importlib.import_module(module_name)
         return getattr(module, function)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, SyntaxError) as error:
-        raise BadProject(f"label.rules: cannot load '{path}': {error}. It is looked for in {project.folder} first.") from error
+        raise BadProject(
+            f"label.rules: cannot load '{path}': {error}. It is looked for in {project.folder} first."
+        ) from error
 
 
 def apply_rules(frame: pd.DataFrame, project: Project, schema: Schema) -> Ruled:
@@ -154,7 +159,9 @@ def apply_rules(frame: pd.DataFrame, project: Project, schema: Schema) -> Ruled:
     truth = checked[schema.target]
     reports = tuple(_report(path, said, truth) for path, said in votes.items())
     if known.all():
-        return Ruled(frame, reports, 0, f"Every row has a label: {len(reports)} rules had nothing to fill.{_say_rules(reports)}")
+        return Ruled(
+            frame, reports, 0, f"Every row has a label: {len(reports)} rules had nothing to fill.{_say_rules(reports)}"
+        )
     weights = {report.rule: report.weight for report in reports}
     empty = checked.index[checked[schema.target].isna()]
     labels = {row: _vote({path: said[row] for path, said in votes.items()}, weights) for row in empty}
@@ -163,7 +170,9 @@ def apply_rules(frame: pd.DataFrame, project: Project, schema: Schema) -> Ruled:
     if filled:
         result.loc[list(filled), schema.target] = list(filled.values())
         result.loc[list(filled), SOURCE] = "rules"
-    said = f"{len(filled):,} of {len(empty):,} unlabelled rows got a label by {len(reports)} rules.{_say_rules(reports)}"
+    said = (
+        f"{len(filled):,} of {len(empty):,} unlabelled rows got a label by {len(reports)} rules.{_say_rules(reports)}"
+    )
     return Ruled(result, reports, len(filled), said)
 
 
@@ -175,10 +184,14 @@ def _votes(path: str, rule: Rule, frame: pd.DataFrame, schema: Schema) -> dict[A
     for index, record in zip(frame.index, records, strict=True):
         try:
             label = rule({str(key): value for key, value in record.items()})
-        except Exception as error:  # noqa: BLE001 - a rule is the user's code and may raise anything
-            raise BadProject(f"The rule '{path}' raised {type(error).__name__}: {error} on row {frame[ROW][index]}.") from error
+        except Exception as error:
+            raise BadProject(
+                f"The rule '{path}' raised {type(error).__name__}: {error} on row {frame[ROW][index]}."
+            ) from error
         if label is not None and schema.classes and label not in schema.classes:
-            raise BadProject(f"The rule '{path}' said '{label}', which is none of the classes ({', '.join(schema.classes[:10])}).")
+            raise BadProject(
+                f"The rule '{path}' said '{label}', which is none of the classes ({', '.join(schema.classes[:10])})."
+            )
         said[index] = label
     return said
 
@@ -208,7 +221,7 @@ def _say_rules(reports: tuple[RuleReport, ...]) -> str:
     return f" Right on known labels: {', '.join(known)}." if known else ""
 
 
-def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.ndarray, problem: Problem) -> Audit:
+def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.ndarray) -> Audit:
     """Find labels that are likely wrong, by answers of a model that had not seen them.
 
     Args:
@@ -216,7 +229,6 @@ def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.
         schema: Says the classes and the target.
         y: Encoded target (n,).
         answer: Out-of-sample answers, (n,) or (n, n_classes).
-        problem: Tells classification from regression.
 
     Source: confident learning, C. Northcutt et al. (2021), as in cleanlab; for regression, residuals beyond six robust
     standard deviations.
@@ -241,7 +253,11 @@ def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.
         }
         for i in list(order)[:MOST_SUSPECTS]
     )
-    said = f"{len(order):,} of {len(y):,} audited labels are suspect." if len(order) else f"None of {len(y):,} audited labels is suspect."
+    said = (
+        f"{len(order):,} of {len(y):,} audited labels are suspect."
+        if len(order)
+        else f"None of {len(y):,} audited labels is suspect."
+    )
     return Audit(suspects, len(order), said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,11 +50,17 @@ def find_leaks(frame: pd.DataFrame, schema: Schema, problem: str) -> list[Findin
 
 def _hopeless(target: pd.Series, schema: Schema, problem: str) -> Finding | None:
     if target.empty:
-        return Finding(schema.target, "constant-target", f"The target '{schema.target}' is missing in every row.", "stop")
+        return Finding(
+            schema.target, "constant-target", f"The target '{schema.target}' is missing in every row.", "stop"
+        )
     if target.nunique() > 1:
         return None
-    kind: Literal["one-class", "constant-target"] = "one-class" if problem.endswith("classification") else "constant-target"
-    return Finding(schema.target, kind, f"The target '{schema.target}' has only one value: there is nothing to learn.", "stop")
+    kind: Literal["one-class", "constant-target"] = (
+        "one-class" if problem.endswith("classification") else "constant-target"
+    )
+    return Finding(
+        schema.target, kind, f"The target '{schema.target}' has only one value: there is nothing to learn.", "stop"
+    )
 
 
 def _repeats(frame: pd.DataFrame) -> list[Finding]:
@@ -68,7 +74,14 @@ def _repeats(frame: pd.DataFrame) -> list[Finding]:
 def _look_at(sample: pd.DataFrame, column: Column, schema: Schema) -> list[Finding]:
     name, values = column.name, sample[column.name]
     if values.astype(str).equals(sample[schema.target].astype(str)):
-        return [Finding(name, "duplicate-of-target", f"'{name}' is the target under another name; put it under data.ignore.", "stop")]
+        return [
+            Finding(
+                name,
+                "duplicate-of-target",
+                f"'{name}' is the target under another name; put it under data.ignore.",
+                "stop",
+            )
+        ]
     if column.kind == "identifier":
         return [Finding(name, "identifier", f"'{name}' identifies rows; models do not see it.", "warn")]
     if column.kind in ("text", "constant", "datetime") or len(sample) < LEAST_ROWS:
@@ -91,7 +104,7 @@ def _telling(values: pd.Series, column: Column, target: pd.Series, schema: Schem
     if schema.classes is None:
         y = target.to_numpy(dtype=np.float64)
         tree = DecisionTreeRegressor(min_samples_leaf=least, random_state=0)
-        answer = cross_val_predict(tree, X, y, cv=FOLDS)
+        answer: Any = cross_val_predict(tree, X, y, cv=FOLDS)
         spread = float(((y - y.mean()) ** 2).sum())
         return 1 - float(((y - answer) ** 2).sum()) / spread if spread else 0.0
     from treadle.problems import load_problem
@@ -101,7 +114,7 @@ def _telling(values: pd.Series, column: Column, target: pd.Series, schema: Schem
     if len(classes) < 2:
         return 0.0
     tree = DecisionTreeClassifier(min_samples_leaf=least, random_state=0)
-    answer = cross_val_predict(tree, X[kept.to_numpy()], codes, cv=FOLDS, method="predict_proba")
+    answer: Any = cross_val_predict(tree, X[kept.to_numpy()], codes, cv=FOLDS, method="predict_proba")
     return 2 * load_problem("tabular-classification").metrics["auc"].score(codes, answer) - 1
 
 

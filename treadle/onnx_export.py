@@ -61,10 +61,12 @@ def convert_sklearn_estimator(model: Pipeline, schema: Schema) -> onnx.ModelProt
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
-    encoder, estimator = model[0], model[-1]
+    encoder: Any = model[0]
+    estimator: Any = model[-1]
     options = {id(estimator): {"zipmap": False}} if schema.classes else None
-    inner = to_onnx(
-        estimator, initial_types=[("features", FloatTensorType([None, encoder.n_features_out_]))],
+    inputs: Any = [("features", FloatTensorType([None, encoder.n_features_out_]))]
+    inner: Any = to_onnx(
+        estimator, initial_types=inputs,
         options=options, target_opset=OPSET,
     )  # fmt: skip
     return join_encoder(encoder, inner, schema)
@@ -75,9 +77,11 @@ def convert_lightgbm_estimator(model: Pipeline, schema: Schema) -> onnx.ModelPro
     from onnxmltools import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    encoder, estimator = model[0], model[-1]
-    inner = convert_lightgbm(
-        _with_float32_thresholds(estimator.booster_), initial_types=[("features", FloatTensorType([None, encoder.n_features_out_]))],
+    encoder: Any = model[0]
+    estimator: Any = model[-1]
+    inputs: Any = [("features", FloatTensorType([None, encoder.n_features_out_]))]
+    inner: Any = convert_lightgbm(
+        _with_float32_thresholds(estimator.booster_), initial_types=inputs,
         zipmap=False, target_opset=15,
     )  # fmt: skip
     return join_encoder(encoder, inner, schema)
@@ -101,7 +105,8 @@ def _with_float32_thresholds(booster: Any) -> Any:
             exact = np.array(line.removeprefix("threshold=").split(), dtype=np.float64)
             near = exact.astype(np.float32)
             below = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
-            line = "threshold=" + " ".join(repr(float(value)) for value in below)
+            lines.append("threshold=" + " ".join(repr(float(value)) for value in below))
+            continue
         lines.append(line)
     return lightgbm.Booster(model_str="\n".join(lines))
 

@@ -56,10 +56,15 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
         return Decision(False, f"{verdict}, but a train run is in flight already.")
     if past and now.at - max(past) < rules.cooldown:
         ago = format_duration(timedelta(seconds=int((now.at - max(past)).total_seconds())))
-        return Decision(False, f"{verdict}, but the last retrain was {ago} ago; the cooldown is {format_duration(rules.cooldown)}.")
+        return Decision(
+            False, f"{verdict}, but the last retrain was {ago} ago; the cooldown is {format_duration(rules.cooldown)}."
+        )
     today = [moment for moment in past if now.at - moment < timedelta(days=1)]
     if len(today) >= rules.max_per_day:
-        return Decision(False, f"{verdict}, but there were {len(today)} retrains in 24 hours; at most {rules.max_per_day} are allowed.")
+        return Decision(
+            False,
+            f"{verdict}, but there were {len(today)} retrains in 24 hours; at most {rules.max_per_day} are allowed.",
+        )
     if now.new_labels < rules.min_new_labels:
         return Decision(
             False,

@@ -89,7 +89,7 @@ class Validate(_Part):
     """The expectations, in the project's folder; written at the first run, then edited by people."""
     on_failure: Literal["quarantine", "stop"] = "quarantine"
     """Set bad rows aside with the reason, or stop at the first."""
-    max_bad_share: float = Field(0.05, ge=0, le=1)
+    max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Share of bad rows above which the run stops."""
 
 
@@ -105,11 +105,11 @@ class Label(_Part):
 class Split(_Part):
     """How rows are divided, before anything is learned."""
 
-    test: float = Field(0.2, gt=0, lt=0.9)
+    test: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of the rows that judge the model and decide; the newest when there is a time column."""
-    valid: float = Field(0.2, gt=0, lt=0.9)
+    valid: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of the remaining rows that tuning compares trials on; the newest of them when there is a time column."""
-    holdout: float = Field(0.1, ge=0, lt=0.5)
+    holdout: float = Field(default=0.1, ge=0, lt=0.5)
     """Share of the first run's rows that is frozen: no model ever learns from it. Reported beside every decision."""
     seed: int = 0
     """Seed of the split, the search and the fit."""
@@ -118,13 +118,13 @@ class Split(_Part):
 class Tune(_Part):
     """The search over families and their parameters; ends at `trials` or `minutes`, whichever comes first."""
 
-    trials: int = Field(30, ge=1)
+    trials: int = Field(default=30, ge=1)
     """Trials of a full search."""
-    minutes: float = Field(5, gt=0)
+    minutes: float = Field(default=5, gt=0)
     """Wall-clock minutes of a search."""
-    workers: int = Field(2, ge=1, le=64)
+    workers: int = Field(default=2, ge=1, le=64)
     """Processes that search at once."""
-    retrain_trials: int = Field(4, ge=1)
+    retrain_trials: int = Field(default=4, ge=1)
     """Trials of a retrain, which starts from the champion's parameters."""
 
 
@@ -142,7 +142,7 @@ class Promote(_Part):
     """The metric that tunes and decides; the problem's default when left out."""
     min_gain: float = 0.0
     """The challenger must be better than the champion by more than this, in the metric's unit."""
-    confidence: float = Field(0.9, ge=0.5, lt=1)
+    confidence: float = Field(default=0.9, ge=0.5, lt=1)
     """Share of paired bootstrap samples in which the challenger must be better by more than `min_gain`."""
     approval: Literal["auto", "human"] = "auto"
     """`human`: a promote run waits for a person in the Prefect UI."""
@@ -160,11 +160,11 @@ class Watch(_Part):
 
     every: Duration = timedelta(hours=1)
     """How often the watch flow runs."""
-    window: int = Field(1000, ge=30)
+    window: int = Field(default=1000, ge=30)
     """The newest predictions that one look covers, rows."""
-    min_rows: int = Field(100, ge=30)
+    min_rows: int = Field(default=100, ge=30)
     """Fewer predictions than this are `insufficient-data`."""
-    min_labelled: int = Field(50, ge=20)
+    min_labelled: int = Field(default=50, ge=20)
     """From so many labelled rows on, quality decides and not the inputs."""
 
 
@@ -173,9 +173,9 @@ class Retrain(_Part):
 
     cooldown: Duration = timedelta(hours=6)
     """Least event time between two retrains."""
-    max_per_day: int = Field(4, ge=1)
+    max_per_day: int = Field(default=4, ge=1)
     """Most retrains in 24 hours of event time."""
-    min_new_labels: int = Field(50, ge=1)
+    min_new_labels: int = Field(default=50, ge=1)
     """New labelled rows since the champion's data without which a retrain is pointless."""
     history: Literal["all"] | Duration = "all"
     """How far back a retrain learns from: `all`, or a duration before the newest row."""
@@ -184,7 +184,7 @@ class Retrain(_Part):
 class Budget(_Part):
     """What a project may spend."""
 
-    cpu_minutes_per_day: float | None = Field(None, gt=0)
+    cpu_minutes_per_day: float | None = Field(default=None, gt=0)
     """CPU minutes of retraining in 24 hours; above it no retrain starts. `None` is no limit."""
 
 
@@ -196,7 +196,7 @@ class Project(_Part):
     problem: Literal["tabular-classification", "tabular-regression"]
     """The kind of machine learning."""
     data: Data
-    validation: Validate = Field(Validate(), alias="validate")
+    validation: Validate = Field(default=Validate(), alias="validate")
     label: Label = Label()
     split: Split = Split()
     tune: Tune = Tune()
@@ -280,7 +280,9 @@ def read_project(path: Path) -> Project:
     except ValidationError as error:
         raise BadProject(f"{path}: {_explain(error)}") from error
     if project.name != path.parent.name:
-        raise BadProject(f"{path}: name is '{project.name}', but the folder is '{path.parent.name}'; make them the same.")
+        raise BadProject(
+            f"{path}: name is '{project.name}', but the folder is '{path.parent.name}'; make them the same."
+        )
     object.__setattr__(project, "_folder", path.parent.resolve())
     return project
 

@@ -176,7 +176,7 @@ def _check_lines(source: str, text: str, separator: str) -> list[str]:
                 header = fields
             elif len(fields) != len(header):
                 raise BadData(
-                    f"{source} is not a table: line {lines.line_num} has {len(fields)} fields, the header {len(header)}."
+                    f"{source} is not a table: line {lines.line_num} has {len(fields)} fields, its header {len(header)}."
                 )
     except csv.Error as error:
         raise BadData(f"{source} is not a table: line {lines.line_num}: {_line(error)}") from error

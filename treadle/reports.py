@@ -40,7 +40,8 @@ def evidently_html(reference: pd.DataFrame, window: pd.DataFrame, schema: Schema
     before, now = (_prepared(frame, [c.name for c in columns]) for frame in (reference, window))
     try:
         snapshot = Report([DataDriftPreset()]).run(
-            Dataset.from_pandas(now, data_definition=definition), Dataset.from_pandas(before, data_definition=definition)
+            Dataset.from_pandas(now, data_definition=definition),
+            Dataset.from_pandas(before, data_definition=definition),
         )
         html = snapshot.get_html_str(as_iframe=False)
     except Exception as error:  # noqa: BLE001 - Evidently raises what it likes on odd windows, and only a picture is lost

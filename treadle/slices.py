@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def slices(  # noqa: PLR0917  what is judged, on what: all needed
+def slices(
     frame: pd.DataFrame, schema: Schema, y: Array, answer: Array, problem: Problem, metric: str, min_rows: int = 30
 ) -> list[dict[str, Any]]:
     """Score every slice of the rows that has enough of them.

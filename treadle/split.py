@@ -77,8 +77,18 @@ def split_rows(
     parts = {"train": rest & ~valid, "valid": valid, "test": test, "holdout": holdout}
     _check(frame, schema, parts)
     ids = {name: tuple(frame[ROW][mask]) for name, mask in parts.items()}
-    by = "by time" if timed else f"by `{schema.group}`" if schema.group else "stratified" if schema.classes else "at random"
-    return Split(**ids, how=f"{how} Split {by}, seed {project.split.seed}; {int(holdout.sum()):,} rows are held out for good.")
+    by = (
+        "by time"
+        if timed
+        else f"by `{schema.group}`"
+        if schema.group
+        else "stratified"
+        if schema.classes
+        else "at random"
+    )
+    return Split(
+        **ids, how=f"{how} Split {by}, seed {project.split.seed}; {int(holdout.sum()):,} rows are held out for good."
+    )
 
 
 def _units(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -172,4 +182,6 @@ def _check(frame: pd.DataFrame, schema: Schema, parts: dict[str, np.ndarray]) ->
         counts = frame[schema.target][parts["train"]].value_counts()
         rare = [name for name in schema.classes if counts.get(name, 0) < 2]
         if rare:
-            raise BadData(f"The class '{rare[0]}' has fewer than 2 rows to learn from; bring more, or merge it into another.")
+            raise BadData(
+                f"The class '{rare[0]}' has fewer than 2 rows to learn from; bring more, or merge it into another."
+            )

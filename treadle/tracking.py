@@ -29,12 +29,35 @@ BATCH = 90  # entities; MLflow takes 100 params and tags, 1,000 metrics a call
 class Trial(Protocol):
     """What a nested run shows of one trial of a search."""
 
-    number: int
-    family: str
-    params: dict[str, Any]
-    score: float | None
-    state: str
-    seconds: float
+    @property
+    def number(self) -> int:
+        """Its number in the study."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """What it tried."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """With which parameters."""
+        ...
+
+    @property
+    def score(self) -> float | None:
+        """The metric on the valid rows."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`complete`, `pruned` or `failed`."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        ...
 
 
 def client(settings: Settings) -> MlflowClient:
@@ -104,7 +127,9 @@ def log_metrics(settings: Settings, run_id: str, metrics: Mapping[str, float]) -
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client(settings).log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items() if not math.isnan(v)])
+    client(settings).log_batch(
+        run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items() if not math.isnan(v)]
+    )
 
 
 def set_tags(settings: Settings, run_id: str, tags: Mapping[str, str]) -> None:
@@ -157,7 +182,7 @@ def log_trials(settings: Settings, run_id: str, project: str, trials: Sequence[T
         mlflow.log_batch(
             run.info.run_id,
             metrics=[Metric(k, float(v), ended, 0) for k, v in metrics.items()],
-            params=[Param(k, str(v)) for k, v in ({"family": trial.family} | trial.params).items()],
+            params=[Param(k, str(v)) for k, v in ({"family": trial.family} | dict(trial.params)).items()],
             tags=[RunTag(k, str(v)) for k, v in {"kind": "trial", "project": project, "state": trial.state}.items()],
         )
         status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state.lower(), "FAILED")
@@ -179,10 +204,10 @@ def log_model(settings: Settings, run_id: str, model: Any, schema: Schema, trust
     """
     client(settings)
     import mlflow
-    import mlflow.sklearn
+    from mlflow import sklearn as flavor
 
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        info = mlflow.sklearn.log_model(
+        info = flavor.log_model(
             model,
             name="model",
             signature=signature_of(schema),
@@ -201,7 +226,9 @@ def signature_of(schema: Schema) -> Any:
     from mlflow.types import Schema as Columns
 
     types = {"category": DataType.string, "datetime": DataType.datetime}
-    inputs = [ColSpec(types.get(c.kind, DataType.double), c.name, required=not c.nullable) for c in schema.features]
+    inputs: list[Any] = [
+        ColSpec(types.get(c.kind, DataType.double), c.name, required=not c.nullable) for c in schema.features
+    ]
     import numpy as np
 
     shape = (-1, len(schema.classes)) if schema.classes else (-1,)

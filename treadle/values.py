@@ -17,7 +17,9 @@ MISSING = ("", "?", "na", "n/a", "#n/a", "nan", "null", "<na>", "nat")
 """Ways of writing "missing" in any column, in lower case."""
 BOOLEANS = (("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on"))
 TRUTH = {false: 0.0 for false, _ in BOOLEANS} | {true: 1.0 for _, true in BOOLEANS} | {"0": 0.0, "1": 1.0}
-THOUSANDS = re.compile(r"^[+-]?\d{1,3}([,' \u00a0\u2009\u202f]\d{3})+(\.\d+)?$")
+GROUPERS = "[,' \u00a0\u2009\u202f]"
+# These patterns also run inside pyarrow, whose engine (RE2) knows no look-ahead.
+THOUSANDS = re.compile(rf"^[+-]?\d{{1,3}}({GROUPERS}\d{{3}})+(\.\d+)?$")
 UNIT = re.compile(r"^([+-]?)[$€£¥]\s?|\s?[%$€£¥]$")
 MIXED, UNIX, UNIX_MS = "mixed", "unix", "unix-ms"
 """Values of `Column.format` that are not `strptime` formats."""
@@ -70,7 +72,7 @@ def to_numbers(values: pd.Series) -> pd.Series:
 def plain_number(text: pd.Series) -> pd.Series:
     """Numbers as text without units and thousands separators."""
     bare = text.str.replace(UNIT, r"\1", regex=True)
-    return bare.where(~bare.str.fullmatch(THOUSANDS), bare.str.replace(r"[,' \u00a0\u2009\u202f]", "", regex=True))
+    return bare.where(~bare.str.fullmatch(THOUSANDS), bare.str.replace(GROUPERS, "", regex=True))
 
 
 def to_truths(values: pd.Series, tokens: tuple[str, str] | None) -> pd.Series:
@@ -96,13 +98,17 @@ def to_times(values: pd.Series, form: str | None) -> pd.Series:
 
 
 def parse_times(text: pd.Series, form: str | None) -> pd.Series:
-    """Text as aware UTC times by a `strptime` format, `mixed`, or ISO 8601; each different text is read once."""
+    """Text as naive UTC times by a `strptime` format, `mixed`, or ISO 8601; each different text is read once."""
     different = pd.Series(text.dropna().unique(), dtype="str")
-    read = pd.to_datetime(different, format=form or "ISO8601", errors="coerce", utc=True).astype("datetime64[us, UTC]")
+    read = _read_times(different, form or "ISO8601")
     if form and form != MIXED:  # callers of the API, and later files, may write ISO 8601
-        iso = pd.to_datetime(different[read.isna()], format="ISO8601", errors="coerce", utc=True)
-        read = read.fillna(iso.astype("datetime64[us, UTC]"))
-    return text.map(pd.Series(read.to_numpy(), index=different)).astype("datetime64[us]").dt.tz_localize("UTC")
+        read = read.fillna(_read_times(different[read.isna()], "ISO8601"))
+    return text.map(pd.Series(read.to_numpy(), index=different)).astype("datetime64[us]")
+
+
+def _read_times(text: pd.Series, form: str) -> pd.Series:
+    times = pd.to_datetime(text, format=form, errors="coerce", utc=True)
+    return times.astype("datetime64[us, UTC]").dt.tz_localize(None)
 
 
 def to_seconds(times: pd.Series) -> np.ndarray[Any, Any]:

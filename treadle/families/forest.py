@@ -60,7 +60,7 @@ class Forest:
 
         check_params(self.name, params, self.defaults(problem))
         check_rows(y, schema)
-        kind = RandomForestClassifier if schema.classes else RandomForestRegressor
+        kind: Any = RandomForestClassifier if schema.classes else RandomForestRegressor
         estimator: Any = kind(
             n_estimators=int(params["trees"]),
             max_leaf_nodes=min(int(params["leaves"]), MAX_LEAVES),

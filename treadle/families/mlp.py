@@ -81,13 +81,16 @@ class Mlp:
             score=lambda truth, answer: sign * judged.score(truth, answer),
             report=None if report is None else lambda epoch, score: report(epoch, sign * score),
         )
-        return Fitted(Pipeline([("encode", encoder), ("model", network)]), dict(params) | {"epochs": network.best_epoch_})
+        return Fitted(
+            Pipeline([("encode", encoder), ("model", network)]), dict(params) | {"epochs": network.best_epoch_}
+        )
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """A graph of our own: gathers, three matrix products, a softmax."""
         from treadle.onnx_export import join_encoder
 
-        return join_encoder(model[0], network_graph(model[-1], model[0].n_features_out_), schema)
+        encoder: Any = model[0]
+        return join_encoder(encoder, network_graph(model[-1], encoder.n_features_out_), schema)
 
 
 def network_graph(network: Any, columns: int) -> onnx.ModelProto:

@@ -89,7 +89,7 @@ class Network(BaseEstimator):
         net = self._build(X.shape[1] - len(self.cardinalities))
         optimizer = torch.optim.AdamW(net.parameters(), lr=self.rate, weight_decay=self.decay)
         loss = torch.nn.CrossEntropyLoss() if self.n_classes else torch.nn.MSELoss()
-        best, self.best_epoch_ = np.inf, self.epochs
+        best, self.best_epoch_, weights = np.inf, self.epochs, {}
         for epoch in range(self.epochs):
             net.train()
             for batch in torch.randperm(len(rows)).split(BATCH_ROWS):
@@ -113,7 +113,9 @@ class Network(BaseEstimator):
             self.weights_ = weights
 
     def _build(self, numbers: int) -> torch.nn.Module:
-        return build_network(numbers, self.cardinalities, self.width, self.dropout, max(self.n_classes, 1), bool(self.n_classes))
+        return build_network(
+            numbers, self.cardinalities, self.width, self.dropout, max(self.n_classes, 1), bool(self.n_classes)
+        )
 
     def _remember(self, net: torch.nn.Module) -> None:
         """Keep the weights as arrays: nothing of PyTorch is stored."""

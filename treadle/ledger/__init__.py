@@ -3,4 +3,15 @@
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import Champion, Counts, DecisionRow, Feedback, Lease, Prediction, Row, VerdictRow, Version
 
-__all__ = ["Champion", "Counts", "DecisionRow", "Feedback", "Lease", "Ledger", "Prediction", "Row", "VerdictRow", "Version"]
+__all__ = [
+    "Champion",
+    "Counts",
+    "DecisionRow",
+    "Feedback",
+    "Lease",
+    "Ledger",
+    "Prediction",
+    "Row",
+    "VerdictRow",
+    "Version",
+]

@@ -88,7 +88,9 @@ def _write_champion(
 
 def _lost(model: str, expected: int | None) -> Conflict:
     was = "had no champion" if expected is None else f"was version {expected}"
-    return Conflict(f"The champion of '{model}' {was} when this comparison was made, but is not any more; compare again.")
+    return Conflict(
+        f"The champion of '{model}' {was} when this comparison was made, but is not any more; compare again."
+    )
 
 
 def swap_back(engine: Engine, model: str, reason: str, at: datetime) -> Champion:
@@ -100,7 +102,9 @@ def swap_back(engine: Engine, model: str, reason: str, at: datetime) -> Champion
     """
     champion = read_champion(engine, model)
     if champion is None or champion.previous is None:
-        raise NotFound(f"'{model}' has no previous champion to go back to. `treadle models {model}` lists its versions.")
+        raise NotFound(
+            f"'{model}' has no previous champion to go back to. `treadle models {model}` lists its versions."
+        )
     return swap_champion(
         engine, model, champion.previous, champion.version, verdict="rollback", reason=reason, figures={}, at=at
     )

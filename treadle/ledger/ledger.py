@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, delete, func, insert, select
+from sqlalchemy import Engine, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from treadle.errors import Conflict, NotFound, Unavailable
@@ -71,7 +71,9 @@ class Ledger:
                     names = ("id", "model", "version", "at_us", "arrived_us", "features", "answer")
                     connection.execute(insert(predictions), [dict(zip(names, v, strict=True)) for v in values])
         except IntegrityError as error:
-            raise Conflict("A prediction with one of these ids was answered before; leave `ids` out or use new ones.") from error
+            raise Conflict(
+                "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
+            ) from error
         except OperationalError as error:
             raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
 
@@ -91,7 +93,9 @@ class Ledger:
         clash = [label.id for label in labels if json.dumps(label.label) != texts[label.id]]
         clash += [i for i, text in known.items() if text is not None and text != texts[i]]
         if clash:
-            raise Conflict(f"Another label of {', '.join(clash[:5])} is there already; no label of this request was stored.")
+            raise Conflict(
+                f"Another label of {', '.join(clash[:5])} is there already; no label of this request was stored."
+            )
         new = [i for i, text in known.items() if text is None]
         now = to_us(datetime.now(UTC))
         rows = [
@@ -136,7 +140,7 @@ class Ledger:
             query = query.where(predictions.c.version == version)
         return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
 
-    def _read(self, query: Select[Any]) -> list[Row]:
+    def _read(self, query: Any) -> list[Row]:
         with self.engine.connect() as connection:
             return [
                 Row(r.id, r.version, from_us(r.at_us), json.loads(r.features), json.loads(r.answer), _load(r.label))
@@ -257,7 +261,16 @@ class Ledger:
         query = select(verdicts).where(verdicts.c.model == model).order_by(verdicts.c.seq.desc()).limit(n)
         with self.engine.connect() as connection:
             return [
-                VerdictRow(r.version, r.verdict, r.reason, r.rows, r.labelled, json.loads(r.figures), r.report, from_us(r.at_us))
+                VerdictRow(
+                    r.version,
+                    r.verdict,
+                    r.reason,
+                    r.rows,
+                    r.labelled,
+                    json.loads(r.figures),
+                    r.report,
+                    from_us(r.at_us),
+                )
                 for r in connection.execute(query)
             ]
 
@@ -275,7 +288,8 @@ class Ledger:
             query = query.where(decisions.c.kind == kind)
         with self.engine.connect() as connection:
             return [
-                DecisionRow(r.kind, r.reason, json.loads(r.figures), from_us(r.at_us)) for r in connection.execute(query)
+                DecisionRow(r.kind, r.reason, json.loads(r.figures), from_us(r.at_us))
+                for r in connection.execute(query)
             ]
 
     def record_cost(
@@ -283,13 +297,17 @@ class Ledger:
     ) -> None:
         """Write down what a flow run cost; `at` is its event time."""
         moment = to_us(at or datetime.now(UTC))
-        self._insert(costs, model=model, flow=flow, run_id=run_id, cpu_seconds=cpu_seconds, seconds=seconds, at_us=moment)
+        self._insert(
+            costs, model=model, flow=flow, run_id=run_id, cpu_seconds=cpu_seconds, seconds=seconds, at_us=moment
+        )
 
-    def spent(self, model: str, since: datetime | None = None, until: datetime | None = None) -> dict[str, dict[str, float]]:
+    def spent(
+        self, model: str, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str, dict[str, float]]:
         """CPU seconds, wall seconds and runs by flow, within event times."""
-        query = select(
-            costs.c.flow, func.sum(costs.c.cpu_seconds), func.sum(costs.c.seconds), func.count()
-        ).where(costs.c.model == model)
+        query = select(costs.c.flow, func.sum(costs.c.cpu_seconds), func.sum(costs.c.seconds), func.count()).where(
+            costs.c.model == model
+        )
         if since is not None:
             query = query.where(costs.c.at_us > to_us(since))
         if until is not None:
@@ -328,14 +346,16 @@ class Ledger:
             return connection.execute(delete(predictions).where(predictions.c.at_us < to_us(before))).rowcount
 
 
-def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Select[Any]:
+def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Any:
     """Predictions joined with their labels; a label that became known after `until` is not there yet."""
     match = feedback.c.id == predictions.c.id
     if until is not None:
         match = and_(match, feedback.c.at_us <= to_us(until))
     p = predictions.c
     joined = predictions.join(feedback, match, isouter=not labelled)
-    return select(p.id, p.version, p.at_us, p.features, p.answer, feedback.c.label).select_from(joined).where(*conditions)
+    return (
+        select(p.id, p.version, p.at_us, p.features, p.answer, feedback.c.label).select_from(joined).where(*conditions)
+    )
 
 
 def _load(label: str | None) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,7 @@ def _accuracy(y: np.ndarray, answer: np.ndarray) -> float:
 def _f1(y: np.ndarray, answer: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(y.astype(int), answer.argmax(axis=1), average="macro", zero_division=0))
+    return float(f1_score(y.astype(int), answer.argmax(axis=1), average="macro", zero_division=0))  # pyright: ignore[reportArgumentType]
 
 
 def _brier(y: np.ndarray, answer: np.ndarray) -> float:
@@ -66,13 +68,15 @@ class TabularClassification:
 
     name = "tabular-classification"
     default_metric = "log_loss"
-    metrics = {
-        "log_loss": Metric("log_loss", higher_is_better=False, score=_log_loss),
-        "auc": Metric("auc", higher_is_better=True, score=_auc),
-        "accuracy": Metric("accuracy", higher_is_better=True, score=_accuracy),
-        "f1": Metric("f1", higher_is_better=True, score=_f1),
-        "brier": Metric("brier", higher_is_better=False, score=_brier),
-    }
+    metrics: Mapping[str, Metric] = MappingProxyType(
+        {
+            "log_loss": Metric("log_loss", higher_is_better=False, score=_log_loss),
+            "auc": Metric("auc", higher_is_better=True, score=_auc),
+            "accuracy": Metric("accuracy", higher_is_better=True, score=_accuracy),
+            "f1": Metric("f1", higher_is_better=True, score=_f1),
+            "brier": Metric("brier", higher_is_better=False, score=_brier),
+        }
+    )
 
     def encode_target(self, target: pd.Series, schema: Schema) -> np.ndarray:
         """Indexes into `schema.classes`, shape (n,).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,11 +31,13 @@ class TabularRegression:
 
     name = "tabular-regression"
     default_metric = "rmse"
-    metrics = {
-        "rmse": Metric("rmse", higher_is_better=False, score=_rmse),
-        "mae": Metric("mae", higher_is_better=False, score=_mae),
-        "r2": Metric("r2", higher_is_better=True, score=_r2),
-    }
+    metrics: Mapping[str, Metric] = MappingProxyType(
+        {
+            "rmse": Metric("rmse", higher_is_better=False, score=_rmse),
+            "mae": Metric("mae", higher_is_better=False, score=_mae),
+            "r2": Metric("r2", higher_is_better=True, score=_r2),
+        }
+    )
 
     def encode_target(self, target: pd.Series, schema: Schema) -> np.ndarray:  # noqa: ARG002 - the protocol's shape
         """Values, shape (n,)."""

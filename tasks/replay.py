@@ -39,6 +39,7 @@ class Plan:
         step_s: Event time of one step, seconds.
         label_delay_s: Event time after which a label comes back, seconds.
         replay_id: Begins every prediction id of this replay.
+        began: Wall-clock time at which the replay began; train runs from before are another replay's.
     """
 
     project: str
@@ -51,6 +52,7 @@ class Plan:
     step_s: float
     label_delay_s: float
     replay_id: str
+    began: str
 
     def window(self, number: int) -> tuple[datetime, datetime]:
         """Event times at which a step begins and ends."""
@@ -99,6 +101,7 @@ def plan_replay(project: str, stream: str, step_length: str, label_delay: str) -
         step_s=step_s,
         label_delay_s=parse_duration(label_delay).total_seconds(),
         replay_id=replay_id,
+        began=datetime.now(UTC).isoformat(),
     )
 
 
@@ -146,7 +149,7 @@ def _feature_columns(plan: Plan) -> list[str]:
     return [column["name"] for column in reply.raise_for_status().json()["columns"]]
 
 
-def _predict(client: httpx.Client, plan: Plan, row: pd.Series, index: int, at: pd.Timestamp) -> dict[str, Any]:
+def _predict(client: httpx.Client, plan: Plan, row: Any, index: int, at: pd.Timestamp) -> dict[str, Any]:
     """Ask for one row's prediction at its own event time; the label stays here."""
     body = {"rows": [_wire(row)], "ids": [f"{plan.replay_id}-{index}"], "at": at.isoformat() + "Z"}
     reply = client.post(f"/v1/models/{plan.project}/predict", json=body)
@@ -171,7 +174,7 @@ def _feed_back(client: httpx.Client, plan: Plan, rows: pd.DataFrame, delay_s: fl
         client.post(f"/v1/models/{plan.project}/feedback", json=body).raise_for_status()
 
 
-def _wire(row: pd.Series) -> dict[str, Any]:
+def _wire(row: Any) -> dict[str, Any]:
     """A row as JSON can carry it: missing is null, times are ISO 8601."""
     return {str(name): _plain(value) for name, value in row.items()}
 
@@ -234,18 +237,19 @@ def wait_for_swap(plan: Plan, until: str) -> str:
     """
     deadline = time.monotonic() + RETRAIN_DEADLINE_S
     while time.monotonic() < deadline:
-        state = _train_state(plan.project, until)
+        state = _train_state(plan, until)
         if state and _served_is_champion(plan.project):
             return state
         time.sleep(0.5)
     raise Unavailable(f"No train run of '{plan.project}' ended within {RETRAIN_DEADLINE_S} s; see `treadle status`.")
 
 
-def _train_state(project: str, until: str) -> str | None:
+def _train_state(plan: Plan, until: str) -> str | None:
     """The end state of the deployed train run for this event time, by Prefect's API; `None` while there is none."""
     body = {
-        "deployments": {"name": {"any_": [project]}},
+        "deployments": {"name": {"any_": [plan.project]}},
         "flows": {"name": {"any_": ["train"]}},
+        "flow_runs": {"expected_start_time": {"after_": plan.began}},
         "sort": "EXPECTED_START_TIME_DESC",
         "limit": 20,
     }

@@ -7,7 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State, get_state_exception
+from prefect.client.schemas.objects import State
+from prefect.states import get_state_exception
 
 from treadle.errors import Unavailable
 

@@ -1,0 +1,144 @@
+"""Every family, by every problem it serves, through the same checks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from treadle.errors import BadData, BadProject, NotFound
+from treadle.families import FAMILIES, load_family
+from treadle.families.storage import load_model, save_model
+from treadle.onnx_export import check_parity
+from treadle.problems import PROBLEMS, load_problem
+
+CASES = [(family, problem) for family in FAMILIES for problem in PROBLEMS if problem in load_family(family).problems]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}:{case[1]}")
+def case(request, toy):
+    family, problem = load_family(request.param[0]), load_problem(request.param[1])
+    schema, frame = toy(problem.name)
+    y = problem.encode_target(frame[schema.target], schema)
+    return family, problem, schema, frame, y
+
+
+def fit(case, rows=slice(None), **options):
+    family, problem, schema, frame, y = case
+    params = options.pop("params", family.defaults(problem))
+    arguments = {"problem": problem, "schema": schema, "metric": problem.default_metric, "seed": 3} | options
+    return family.fit(frame[rows], y[rows], params, **arguments)
+
+
+def test_learns_more_than_the_baseline(case):
+    family, problem, schema, frame, y = case
+    model = fit(case, slice(0, 450)).model
+    metric = problem.metrics[problem.default_metric]
+    answer = problem.predict(model, frame[450:])
+    trivial = problem.baseline(y[:450], len(y) - 450)
+    assert answer.shape == trivial.shape
+    assert metric.gain(metric.score(y[450:], trivial), metric.score(y[450:], answer)) > 0
+
+
+def test_probabilities_sum_to_one(case):
+    family, problem, schema, frame, y = case
+    answer = problem.predict(fit(case).model, frame)
+    if schema.classes:
+        assert np.allclose(answer.sum(axis=1), 1, atol=1e-5)
+    assert np.isfinite(answer).all()
+
+
+def test_same_seed_same_model(case):
+    _, problem, _, frame, _ = case
+    assert np.array_equal(problem.predict(fit(case).model, frame), problem.predict(fit(case).model, frame))
+
+
+def test_saved_model_answers_the_same(case, tmp_path):
+    _, problem, _, frame, _ = case
+    model = fit(case).model
+    save_model(model, tmp_path / "model.skops")
+    assert np.array_equal(problem.predict(model, frame), problem.predict(load_model(tmp_path / "model.skops"), frame))
+
+
+def test_onnx_agrees_on_missing_unseen_and_large_values(case):
+    family, problem, schema, frame, y = case
+    model = fit(case).model
+    rng = np.random.default_rng(1)
+    hard = frame.sample(10_000, replace=True, random_state=1).reset_index(drop=True)
+    hard["size"] = hard["size"] + rng.normal(0, 5, len(hard))
+    hard.loc[rng.random(len(hard)) < 0.2, "size"] = np.nan
+    hard.loc[rng.random(len(hard)) < 0.1, "serial"] = 1e12 + 250.5
+    hard.loc[rng.random(len(hard)) < 0.1, "member"] = np.nan
+    hard.loc[rng.random(len(hard)) < 0.1, "plan"] = "never seen"
+    hard.loc[rng.random(len(hard)) < 0.1, "plan"] = None
+    hard["when"] = hard["when"] + pd.to_timedelta(rng.integers(0, 10**8, len(hard)), unit="s")
+    hard.loc[rng.random(len(hard)) < 0.05, "when"] = pd.NaT
+    parity = check_parity(model, family.to_onnx(model, schema).SerializeToString(), hard, schema, problem, float(np.std(y)))
+    assert parity.ok, parity
+    assert parity.rows == 10_000
+
+
+def test_fitted_params_reproduce_without_valid_rows(case):
+    family, problem, schema, frame, y = case
+    steps = []
+    first = fit(case, slice(0, 450), valid=(frame[450:], y[450:]), report=lambda step, score: steps.append((step, score)))
+    again = fit(case, slice(0, 450), params=first.params)
+    assert set(first.params) == set(family.defaults(problem))
+    assert np.allclose(problem.predict(first.model, frame), problem.predict(again.model, frame), atol=1e-6)
+    assert [step for step, _ in steps] == sorted({step for step, _ in steps})
+
+
+def test_pruning_reaches_the_caller(case):
+    family, _, _, frame, y = case
+    if family.name not in ("gradient-boosting", "mlp"):
+        pytest.skip("fits in one go")
+
+    class PrunedError(Exception):
+        pass
+
+    def report(step, score):
+        raise PrunedError
+
+    with pytest.raises(PrunedError):
+        fit(case, slice(0, 450), valid=(frame[450:], y[450:]), report=report)
+
+
+def test_search_space_gives_known_params(case):
+    import optuna
+
+    family, problem, *_ = case
+    params = family.search_space(optuna.create_study().ask(), problem)
+    assert set(params) == set(family.defaults(problem))
+
+
+def test_unknown_parameter_is_named(case):
+    family, problem, *_ = case
+    known = sorted(family.defaults(problem))[0]
+    with pytest.raises(BadProject, match=f"'{known}x'.*Did you mean '{known}'"):
+        fit(case, params=family.defaults(problem) | {f"{known}x": 1})
+
+
+def test_no_rows_is_a_clear_error(case):
+    with pytest.raises(BadData, match="no rows"):
+        fit(case, slice(0, 0))
+
+
+def test_a_class_without_rows_is_named(toy):
+    problem = load_problem("tabular-classification")
+    schema, frame = toy(problem.name)
+    one = frame[frame["churned"] == "yes"]
+    with pytest.raises(BadData, match="'no'"):
+        load_family("linear").fit(
+            one, problem.encode_target(one["churned"], schema), {"strength": 1.0}, problem=problem, schema=schema, metric="auc"
+        )
+
+
+def test_unknown_family_suggests_the_nearest():
+    with pytest.raises(NotFound, match="Did you mean 'gradient-boosting'"):
+        load_family("gradient-bosting")
+
+
+def test_a_model_file_with_a_stranger_in_it_is_not_opened(tmp_path):
+    import skops.io
+
+    skops.io.dump({"x": pd.Timedelta("1h")}, tmp_path / "odd.skops")
+    with pytest.raises(BadData, match="does not open"):
+        load_model(tmp_path / "odd.skops")

@@ -1,0 +1,96 @@
+"""The rule: quiet where nothing moved, loud where it did, and never confused by an odd window."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from treadle.drift import Reference, Window, judge
+from treadle.project import Watch
+from treadle.schema import Column
+
+NUMBERS = [Column(name=f"x{i}", kind="number") for i in range(8)]
+COLUMNS = [*NUMBERS, Column(name="c0", kind="category"), Column(name="c1", kind="category")]
+NONE = np.empty(0), np.empty(0, dtype=np.int64)
+
+
+def table(n, seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(rng.normal(size=(n, 8)), columns=[c.name for c in NUMBERS])
+    rows[["x0", "x1"]] += shift
+    rows["c0"] = rng.choice(["a", "b", "c"], n, p=[0.6, 0.3, 0.1])
+    rows["c1"] = rng.choice(list("defghij"), n)
+    return rows
+
+
+def reference(n=5000, timed=False):
+    return Reference(table(n, 1), timed, np.random.default_rng(2).exponential(1, 400), np.arange(400) // 24)
+
+
+def verdict(rows, losses=NONE, ref=None, watch=None):
+    return judge(ref or reference(), Window(rows, *losses), COLUMNS, watch or Watch())
+
+
+@pytest.mark.parametrize("rows", [100, 336, 1000])
+def test_noise_is_quiet(rows):
+    ref = reference()
+    loud = sum(verdict(table(rows, seed), ref=ref).verdict != "ok" for seed in range(100, 160))
+    assert loud <= 1, f"{loud} of 60 quiet windows were called drift"
+
+
+def test_half_a_sigma_in_two_of_ten_columns_is_found():
+    ref = reference()
+    found = [verdict(table(300, seed, shift=0.5), ref=ref) for seed in range(200, 240)]
+    assert sum(f.verdict == "drift" for f in found) >= 36
+    assert {c.name for f in found for c in f.columns if c.drifted} >= {"x0", "x1"}
+
+
+def test_daily_cycles_are_normal():
+    """Rows that depend on each other differ from block to block; a window like any block is quiet."""
+    hours = np.arange(24 * 90)
+    wave = 2 * np.sin(hours / (24 * 9) * 2 * np.pi)
+    rows = table(len(hours), 3)
+    rows["x0"] += wave
+    ref = Reference(rows[: 24 * 72].reset_index(drop=True), True, np.ones(10), np.zeros(10, dtype=np.int64))
+    assert verdict(rows[24 * 72 : 24 * 78], ref=ref).verdict == "ok"
+
+
+def test_new_category_and_missing_values_are_drift():
+    assert verdict(table(300, 5).assign(c0="z")).verdict == "drift"
+    assert verdict(table(300, 5).assign(x3=np.nan)).verdict == "drift"
+
+
+def test_small_but_certain_is_not_drift():
+    assert verdict(table(50_000, 6, shift=0.05), ref=reference(50_000)).verdict == "ok"
+
+
+@pytest.mark.parametrize("n", [0, 1, 99])
+def test_too_few_rows(n):
+    assert verdict(table(n, 7)).verdict == "insufficient-data"
+
+
+def test_odd_windows_are_invalid_not_a_crash():
+    assert verdict(table(300, 8).drop(columns="x0")).verdict == "invalid"
+    assert verdict(table(300, 8).assign(x0=np.inf)).verdict == "invalid"
+    assert verdict(table(300, 8).assign(x0="text")).verdict == "invalid"
+    assert verdict(table(300, 8).assign(x0=1.0)).verdict == "drift"
+
+
+def test_quality_decides_where_there_are_labels():
+    rng = np.random.default_rng(9)
+    days = np.arange(200) // 24
+    worse = judge(reference(), Window(table(300, 10), rng.exponential(2, 200), days), COLUMNS, Watch())
+    assert worse.verdict == "quality-loss"
+    same = judge(reference(), Window(table(300, 10, shift=1), rng.exponential(1, 200), days), COLUMNS, Watch())
+    assert same.verdict == "ok"
+    assert "inputs moved: x0, x1" in same.reason
+
+
+def test_quality_is_quiet_on_noise():
+    days, rows = np.arange(168) // 24, table(200, 1)
+    loud = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        ref = Reference(rows, True, rng.exponential(1, 2000), np.arange(2000) // 24)
+        found = judge(ref, Window(rows, rng.exponential(1, 168), days), COLUMNS, Watch())
+        loud += found.verdict == "quality-loss"
+    assert loud <= 6

@@ -1,0 +1,56 @@
+"""Each rule of the policy objects in its own words, and only when it should."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from treadle.policy import Circumstances, decide
+from treadle.project import Project
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+PROJECT = Project.model_validate(
+    {
+        "name": "p",
+        "problem": "tabular-regression",
+        "data": {"source": "x.csv", "target": "y"},
+        "retrain": {"cooldown": "6h", "max_per_day": 2, "min_new_labels": 50},
+        "budget": {"cpu_minutes_per_day": 60},
+    }
+)
+
+
+def circumstances(**changes):
+    return Circumstances(**({"at": NOW, "retrains": [], "new_labels": 100, "cpu_minutes": 0, "in_flight": False} | changes))
+
+
+def test_a_quality_loss_with_nothing_against_it_retrains():
+    decision = decide("quality-loss", "It is worse.", PROJECT, circumstances())
+    assert decision.retrain
+    assert "100 new labelled rows" in decision.reason
+
+
+@pytest.mark.parametrize("verdict", ["ok", "insufficient-data", "invalid"])
+def test_other_verdicts_do_not(verdict):
+    assert not decide(verdict, "", PROJECT, circumstances()).retrain
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"in_flight": True}, "in flight"),
+        ({"retrains": [NOW - timedelta(hours=5)]}, "cooldown is 6h"),
+        ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "at most 2"),
+        ({"new_labels": 49}, "only 49"),
+        ({"cpu_minutes": 60}, "60 of 60 CPU minutes"),
+        ({"retrains": [NOW + timedelta(days=300)]}, "cooldown"),
+    ],
+)
+def test_each_rule_objects(changes, why):
+    decision = decide("drift", "", PROJECT, circumstances(**changes))
+    assert not decision.retrain
+    assert why in decision.reason
+
+
+def test_rules_let_go_when_their_time_is_over():
+    past = [NOW - timedelta(hours=6), NOW - timedelta(hours=25)]
+    assert decide("drift", "", PROJECT, circumstances(retrains=past)).retrain

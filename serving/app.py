@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import problem_details
 from serving.champions import Champions
@@ -24,9 +25,13 @@ from treadle.ledger import Ledger
 from treadle.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
-PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 # Reports are other people's HTML with data in it: their scripts run in a sandbox without our origin or the network.
-REPORT_POLICY = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"  # noqa: E501
+REPORT_POLICY = (
+    b"sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    b"img-src data: blob:; font-src data:"
+)
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -51,22 +56,34 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.champions = champions
+    app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
     problem_details.install(app)
-    app.middleware("http")(_add_headers)
+    app.add_middleware(SafeHeaders)
     _add_models(app, Endpoints(settings, champions, writer, ledger, metrics), settings)
     _add_service(app, champions, metrics)
     _add_pages(app, settings, champions, ledger)
     return app
 
 
-async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    policy = REPORT_POLICY if request.url.path.startswith("/reports/") else PAGE_POLICY
-    response.headers["Content-Security-Policy"] = policy
-    return response
+class SafeHeaders:
+    """Adds what browsers must know to every response; plain ASGI, since Starlette's own base costs a task a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and its response back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        policy = REPORT_POLICY if scope["path"].startswith("/reports/") else PAGE_POLICY
+
+        async def send_safe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SAFE, (b"content-security-policy", policy)]
+            await send(message)
+
+        await self._app(scope, receive, send_safe)
 
 
 def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
@@ -84,8 +101,13 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
             {"name": c.name, "kind": c.kind, "nullable": c.nullable, "categories": c.categories, "example": c.example}
             for c in model.manifest.columns
         ]
-        said = summary(model, endpoints.champions, endpoints.ledger, settings)
-        return said | {"digest": model.digest, "columns": columns, "example": example_request(model)}
+        said = summary(name, endpoints.champions, endpoints.ledger, settings)
+        return said | {
+            "version": model.version,
+            "digest": model.digest,
+            "columns": columns,
+            "example": example_request(model),
+        }
 
 
 def _add_service(app: FastAPI, champions: Champions, metrics: Metrics) -> None:
@@ -100,10 +122,7 @@ def _add_service(app: FastAPI, champions: Champions, metrics: Metrics) -> None:
 
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
     async def show_metrics() -> Response:
-        for name, model in champions.models.items():
-            metrics.version.labels(name).set(model.version)
-        metrics.degraded.set(len(champions.troubles))
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.text(champions.models, len(champions.troubles)), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: Ledger) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 
 from serving.model import ServedModel, open_model
-from treadle.errors import NotFound, TreadleError, nearest
-from treadle.ledger import Ledger
+from treadle.errors import NotFound, TreadleError, Unavailable, nearest
+from treadle.ledger import Ledger, Version
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.serving")
+
+RETRY_S = 10.0  # a version that failed is tried again so often: its file may have been mended
 
 
 class Champions:
@@ -25,6 +28,7 @@ class Champions:
         self._ledger = ledger
         self._models: dict[str, ServedModel] = {}
         self._troubles: dict[str, str] = {}
+        self._failed: dict[str, tuple[Version, float]] = {}  # name -> version, and when to try it again
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -32,15 +36,18 @@ class Champions:
         """The model that answers now.
 
         Raises:
-            NotFound: None does.
+            NotFound: There is no such model.
+            Unavailable: There is, but no version of it could be opened.
         """
         model = self._models.get(name)
-        if model is None:
-            shown = name if name.isprintable() and len(name) <= 63 else "that name"
-            raise NotFound(
-                f"No model '{shown}' is served.{nearest(shown, self._models)} `treadle train {shown}` trains its first version."
-            )
-        return model
+        if model is not None:
+            return model
+        if name in self._troubles:
+            raise Unavailable(f"No version of '{name}' answers: {self._troubles[name]}")
+        if not name.isprintable() or len(name) > 63:
+            raise NotFound("No model of that name is served; /v1/models lists them.")
+        hint = nearest(name, self._models)
+        raise NotFound(f"No model '{name}' is served.{hint} `treadle train {name}` trains its first version.")
 
     @property
     def models(self) -> Mapping[str, ServedModel]:
@@ -49,41 +56,51 @@ class Champions:
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """Why a champion does not answer, by model."""
+        """Why a champion does not answer, by model; `ledger` when the ledger itself cannot be read."""
         return self._troubles
 
     def refresh(self) -> None:
         """Look once: open new champions, let go of models that have none any more."""
         try:
-            wanted = self._ledger.champions()
+            wanted = {n: (c.version, self._ledger.version(n, c.version)) for n, c in self._ledger.champions().items()}
         except Exception as error:  # noqa: BLE001 - whatever ails the ledger, what is served goes on being served
             self._troubles = {**self._troubles, "ledger": f"The ledger cannot be read: {type(error).__name__}."}
             return
-        models, troubles = dict(self._models), {}
-        for name, champion in wanted.items():
-            served = models.get(name)
-            if served is not None and served.version == champion.version and served.digest == self._digest(served):
-                continue
+        models: dict[str, ServedModel] = {}
+        troubles: dict[str, str] = {}
+        for name, (number, version) in wanted.items():
+            served = self._models.get(name)
             try:
-                models[name] = self._open(name, champion.version)
-                log.info("%s: version %s answers now", name, champion.version)
+                models[name] = self._follow(name, number, version, served)
             except (TreadleError, OSError) as error:
                 troubles[name] = str(error)
-                if self._troubles.get(name) != troubles[name]:
-                    log.warning("%s: version %s is not served: %s", name, champion.version, error)
-        self._models = {name: model for name, model in models.items() if name in wanted}
+                if served is not None:
+                    models[name] = served
+        self._models = models
         self._troubles = troubles
 
-    def _digest(self, served: ServedModel) -> str | None:
-        """The digest that the ledger has for a served version; a reset model starts over at other digests."""
-        row = self._ledger.version(served.name, served.version)
-        return row.digest if row else None
+    def _follow(self, name: str, number: int, version: Version | None, served: ServedModel | None) -> ServedModel:
+        """The champion, opened unless it is served already; a reset model starts over at other digests.
 
-    def _open(self, name: str, version: int) -> ServedModel:
-        row = self._ledger.version(name, version)
-        if row is None:
-            raise NotFound(f"The ledger has no version {version} of '{name}'.")
-        return open_model(name, version, self._settings.home / row.bundle, row.digest)
+        Raises:
+            TreadleError: It cannot be opened, or could not a moment ago.
+        """
+        if version is None:
+            raise NotFound(f"The ledger has no version {number} of '{name}'.")
+        if served is not None and (served.version, served.digest) == (version.version, version.digest):
+            return served
+        failed, retry_at = self._failed.get(name, (None, 0.0))
+        if failed is not None and failed.digest == version.digest and time.monotonic() < retry_at:
+            raise Unavailable(self._troubles.get(name, "It could not be opened."))
+        try:
+            model = open_model(name, version.version, self._settings.home / version.bundle, version.digest)
+        except (TreadleError, OSError) as error:
+            self._failed[name] = (version, time.monotonic() + RETRY_S)
+            log.warning("%s: version %s is not served: %s", name, number, error)
+            raise
+        self._failed.pop(name, None)
+        log.info("%s: version %s answers now", name, number)
+        return model
 
     def start(self) -> None:
         """Look now, and then again and again in a thread of its own."""

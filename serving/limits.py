@@ -23,7 +23,7 @@ async def read_body(request: Request, most: int, deadline_s: float = BODY_DEADLI
         BadRequest: It is larger (413), too slow (408), or cut off (400).
     """
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
+    if len(declared) > 18 or (declared.isascii() and declared.isdigit() and int(declared) > most):
         raise _too_large(most)
     try:
         async with asyncio.timeout(deadline_s):

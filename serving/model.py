@@ -54,6 +54,8 @@ def open_model(name: str, version: int, folder: Path, digest: str) -> ServedMode
         BadData: Its files were changed, it does not open, or it does not give the answers it was registered with.
     """
     bundle = read_bundle(folder, digest)
+    if bundle.manifest.model != name:
+        raise BadData(f"{folder} is a bundle of another model than '{name}'; register the version again.")
     try:
         model = ServedModel(name, version, digest, bundle.manifest, _session(bundle))
         _smoke(model)
@@ -79,9 +81,8 @@ def _smoke(model: ServedModel) -> None:
         return
     answer = np.asarray(model.answer(to_columns(rows, model.manifest)), dtype=np.float64).reshape(len(rows), -1)
     wanted = np.array([smoke.answer for smoke in model.manifest.smoke])
+    what = f"Version {model.version} of '{model.name}'"
     if answer.shape != wanted.shape or not np.isfinite(answer).all():
-        raise BadData(
-            f"Version {model.version} of '{model.name}' answers its smoke rows in the wrong shape or with NaN."
-        )
+        raise BadData(f"{what} answers its smoke rows in the wrong shape or with NaN.")
     if (np.abs(answer - wanted) > SMOKE_TOLERANCE * (1 + np.abs(wanted))).any():
-        raise BadData(f"Version {model.version} of '{model.name}' does not give the answers it was registered with.")
+        raise BadData(f"{what} does not give the answers it was registered with.")

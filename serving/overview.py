@@ -4,59 +4,74 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from serving.champions import Champions
-from serving.model import ServedModel
-from treadle.ledger import Ledger
+from treadle.bundle import Manifest
+from treadle.ledger import Champion, Ledger
 from treadle.settings import Settings
+
+DECISIONS = 8
 
 
 def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[dict[str, Any]]:
-    """Every served model."""
-    return [summary(model, champions, ledger, settings) for _, model in sorted(champions.models.items())]
+    """Every model that is served, or that has a champion which cannot be."""
+    names = {*champions.models, *(set(champions.troubles) & set(ledger.champions()))}
+    return [summary(name, champions, ledger, settings) for name in sorted(names)]
 
 
-def summary(model: ServedModel, champions: Champions, ledger: Ledger, settings: Settings) -> dict[str, Any]:
-    """One served model."""
-    champion = ledger.champion(model.name)
-    newest = ledger.versions(model.name)[:1]
-    waiting = (
-        newest[0].version
-        if newest and champion and newest[0].version not in (champion.version, champion.previous)
-        else None
-    )
-    verdicts = ledger.last_verdicts(model.name, 1)
+def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings) -> dict[str, Any]:
+    """One model; `version`, `digest` and what the manifest says are `None` while no version of it answers."""
+    served = champions.models.get(name)
+    champion = ledger.champion(name)
+    validation = settings.reports_dir / name / "validation.html"
     return {
-        "name": model.name,
-        "version": model.version,
+        "name": name,
+        "version": served.version if served else None,
+        "digest": served.digest if served else None,
         "champion": champion.version if champion else None,
         "previous": champion.previous if champion else None,
-        "challenger": waiting,
-        "problem": model.manifest.problem,
-        "family": model.manifest.family,
-        "metric": model.manifest.metric,
-        "metrics": model.manifest.metrics,
-        "data_until": model.manifest.data_until,
-        "degraded": champions.troubles.get(model.name),
-        "verdict": None
-        if not verdicts
-        else {
-            "verdict": verdicts[0].verdict,
-            "reason": verdicts[0].reason,
-            "rows": verdicts[0].rows,
-            "labelled": verdicts[0].labelled,
-            "at": verdicts[0].at.isoformat(),
-            "report": _address(verdicts[0].report, settings),
-        },
+        "challenger": _challenger(name, champion, ledger),
+        **_said(served.manifest if served else None),
+        "degraded": champions.troubles.get(name),
+        "verdict": _verdict(name, ledger, settings),
         "decisions": [
-            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(model.name, 8)
+            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
         ],
-        "validation": _address(str(settings.reports_dir / model.name / "validation.html"), settings),
+        "validation": _address(str(validation), settings),
     }
+
+
+def _said(manifest: Manifest | None) -> dict[str, Any]:
+    """What a manifest says of its version."""
+    keys = ("problem", "family", "metric", "metrics", "data_until")
+    return {key: getattr(manifest, key, None) for key in keys}
+
+
+def _challenger(name: str, champion: Champion | None, ledger: Ledger) -> int | None:
+    """The newest version, unless it serves or has served."""
+    newest = ledger.versions(name)[:1]
+    if not newest or champion is None or newest[0].version in (champion.version, champion.previous):
+        return None
+    return newest[0].version
+
+
+def _verdict(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
+    """What the last look at the window said, at its event time."""
+    for row in ledger.last_verdicts(name, 1):
+        return {
+            "verdict": row.verdict,
+            "reason": row.reason,
+            "rows": row.rows,
+            "labelled": row.labelled,
+            "at": row.at.isoformat(),
+            "report": _address(row.report, settings),
+        }
+    return None
 
 
 def _address(path: str | None, settings: Settings) -> str | None:
     """Where the service shows a report, if it is there."""
     if path is None or not Path(path).is_file() or not Path(path).is_relative_to(settings.reports_dir):
         return None
-    return f"/reports/{Path(path).relative_to(settings.reports_dir)}"
+    return f"/reports/{quote(str(Path(path).relative_to(settings.reports_dir)))}"

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 import msgspec
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.champions import Champions
-from serving.decode import decode_feedback, decode_predict, event_times, to_columns
+from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, to_columns
 from serving.limits import read_body
 from serving.metrics import Metrics
 from serving.model import ServedModel
-from serving.problem_details import BadRequest
+from serving.problem_details import BadRequest, status_of
 from serving.writer import LedgerWriter
-from treadle.errors import TreadleError
 from treadle.ledger import Ledger, Prediction
 from treadle.settings import Settings
 
-INLINE_ROWS = 64  # more rows than this are decoded and answered off the event loop
+INLINE_BYTES = 12_800  # larger bodies are decoded and answered off the event loop; a small one costs less than a thread
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,41 +42,40 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """Answer rows with the champion, once they are in the ledger."""
-        name = request.path_params["name"]
-        begun = time.perf_counter()
-        try:
-            model = self.champions.get(name)
-            body = await read_body(request, self.settings.max_body_bytes)
-            rows, content = await self._answer(model, body)
-            await self.writer.write(rows)
-        except TreadleError as error:
-            known = name if name in self.champions.models else "unknown"
-            self.metrics.requests.labels(known, "", "predict", error.status).inc()
-            raise
-        self._count(model, "predict", len(rows), time.perf_counter() - begun)
-        return Response(content, media_type="application/json")
-
-    async def _answer(self, model: ServedModel, body: bytes) -> tuple[list[Prediction], bytes]:
-        """Small bodies at once, large ones in a thread, so that they delay nobody else."""
-        if len(body) < 200 * INLINE_ROWS:
-            return answer_body(model, body, self.settings.max_rows)
-        return await asyncio.to_thread(answer_body, model, body, self.settings.max_rows)
-
-    def _count(self, model: ServedModel, route: str, rows: int, seconds: float) -> None:
-        self.metrics.requests.labels(model.name, model.version, route, 200).inc()
-        self.metrics.rows.labels(model.name, model.version).inc(rows)
-        self.metrics.seconds.labels(model.name).observe(seconds)
+        return await self._counted("predict", request, self._predict)
 
     async def feedback(self, request: Request) -> Response:
         """Take labels of earlier predictions; all of them or none."""
-        model = self.champions.get(request.path_params["name"])
-        body = await read_body(request, self.settings.max_body_bytes)
+        return await self._counted("feedback", request, self._feedback)
+
+    async def _counted(
+        self, route: str, request: Request, work: Callable[[ServedModel, bytes], Awaitable[tuple[int, bytes]]]
+    ) -> Response:
+        """Do the work of a route, and count how it ended."""
+        begun = time.perf_counter()
+        model = None
+        try:
+            model = self.champions.get(request.path_params["name"])
+            rows, content = await work(model, await read_body(request, self.settings.max_body_bytes))
+        except Exception as error:
+            self.metrics.failed(model, route, status_of(error))
+            raise
+        self.metrics.answered(model, route, rows, time.perf_counter() - begun)
+        return Response(content, media_type="application/json")
+
+    async def _predict(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
+        """Small bodies at once, large ones in a thread, so that they delay nobody else."""
+        if len(body) < INLINE_BYTES:
+            rows, content = answer_body(model, body, self.settings.max_rows)
+        else:
+            rows, content = await asyncio.to_thread(answer_body, model, body, self.settings.max_rows)
+        await self.writer.write(rows)
+        return len(rows), content
+
+    async def _feedback(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
         labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
         counts = await asyncio.to_thread(self.ledger.add_feedback, model.name, labels)
-        self.metrics.requests.labels(model.name, model.version, "feedback", 200).inc()
-        return Response(
-            _encode({"accepted": counts.accepted, "repeated": counts.repeated}), media_type="application/json"
-        )
+        return len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated})
 
 
 def answer_body(model: ServedModel, body: bytes, max_rows: int) -> tuple[list[Prediction], bytes]:
@@ -90,16 +89,39 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int) -> tuple[list[Pr
     """
     request = decode_predict(body, max_rows)
     columns = to_columns(request.rows, model.manifest)
+    refuse_repeated_keys(body, request)
     times = event_times(request.at, len(request.rows))
-    answers = model.shape_answer(model.answer(columns))
-    ids = request.ids or [uuid4().hex for _ in answers]
+    answer = model.answer(columns)
+    _check_finite(answer)
+    answers = model.shape_answer(answer)
+    ids = request.ids or new_ids(len(answers))
     rows = _ledger_rows(model, ids, times, request.rows, answers)
     predictions = [{"id": name, **answer} for name, answer in zip(ids, answers, strict=True)]
     content = {"model": model.name, "version": model.version, "digest": model.digest, "predictions": predictions}
-    try:
-        return rows, _encode(content)
-    except UnicodeEncodeError:
-        raise BadRequest("An id holds half a character (a lone surrogate).") from None
+    return rows, _encode(content)
+
+
+def _check_finite(answer: np.ndarray) -> None:
+    """Refuse what the model has no answer to, such as 1e300 where it learned from -20 to 40."""
+    finite = np.isfinite(answer)
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise BadRequest(f"The model has no finite answer to row {row}; are its numbers in the right unit?", row=row)
+
+
+def new_ids(count: int) -> list[str]:
+    """Identifiers that sort by time (RFC 9562 UUIDs, version 7, as hex): they append to the ledger's index.
+
+    >>> [len(name) for name in new_ids(2)]
+    [32, 32]
+    """
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    noise = os.urandom(10 * count).hex()
+    ids = []
+    for begin in range(0, 20 * count, 20):
+        variant = "89ab"[int(noise[begin + 3], 16) & 3]
+        ids.append(f"{moment}7{noise[begin : begin + 3]}{variant}{noise[begin + 4 : begin + 19]}")
+    return ids
 
 
 def _ledger_rows(
@@ -109,10 +131,7 @@ def _ledger_rows(
     rows: Sequence[dict[str, Any]],
     answers: Sequence[dict[str, Any]],
 ) -> list[Prediction]:
-    try:
-        return [
-            Prediction(name, model.name, model.version, at, _encode(row).decode(), _encode(answer).decode())
-            for name, at, row, answer in zip(ids, times, rows, answers, strict=True)
-        ]
-    except UnicodeEncodeError:
-        raise BadRequest("A text value holds half a character (a lone surrogate).") from None
+    return [
+        Prediction(name, model.name, model.version, at, _encode(row).decode(), _encode(answer).decode())
+        for name, at, row, answer in zip(ids, times, rows, answers, strict=True)
+    ]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from treadle.errors import TreadleError
 
 log = logging.getLogger("treadle.serving")
+
+_TITLES = {400: "Malformed request", 408: "Request too slow", 413: "Request too large", 422: "Invalid row"}
+_HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": "1"}}
 
 
 class BadRequest(TreadleError):
@@ -28,14 +33,23 @@ class BadRequest(TreadleError):
     def __init__(self, detail: str, status: int = 422, **members: Any) -> None:
         super().__init__(detail)
         self.status = status
-        self.title = {400: "Malformed request", 413: "Request too large"}.get(status, "Invalid row")
+        self.title = _TITLES[status]
         self.members = {key: value for key, value in members.items() if value is not None}
 
 
-def problem(status: int, title: str, detail: str, instance: str, **members: Any) -> Response:
+def status_of(error: Exception) -> int:
+    """The HTTP status that answers an error."""
+    if isinstance(error, TreadleError):
+        return error.status
+    return 503 if isinstance(error, SQLAlchemyError) else 500
+
+
+def problem(
+    status: int, title: str, detail: str, instance: str, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
     """One problem+json response."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance, **members}
-    headers = {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {**_HEADERS.get(status, {}), **(headers or {})}
     return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
 
 
@@ -49,13 +63,18 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
-        return problem(error.status_code, title, str(error.detail), request.url.path)
+        return problem(error.status_code, title, str(error.detail), request.url.path, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         return problem(422, "Invalid parameter", f"{place}: {first['msg']}", request.url.path)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def on_ledger_error(request: Request, error: SQLAlchemyError) -> Response:
+        log.error("the ledger fails on %s: %s", request.url.path, " ".join(str(error).split())[:300])
+        return problem(503, "Unavailable", "The ledger does not answer; nothing was stored.", request.url.path)
 
     @app.exception_handler(Exception)
     async def on_surprise(request: Request, error: Exception) -> Response:

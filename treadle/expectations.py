@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from treadle.data import INTERNAL
+from treadle.data import BAD, INTERNAL
 from treadle.errors import BadProject, BrokenTable
 from treadle.project import Project
 from treadle.schema import Column, Schema
@@ -122,8 +122,8 @@ def check(frame: pd.DataFrame, schema: Schema, suite_path: Path, project: Projec
     suite = _read_suite(suite_path)
     visible = frame.drop(columns=[c for c in INTERNAL if c in frame]).reset_index(drop=True)
     results = _validate(visible, suite, suite_path)
-    bad: dict[int, list[str]] = {}
-    failures: list[Failure] = []
+    bad = _unreadable(frame)
+    failures = [Failure("readable", "", "rows", "a value cannot be read", len(bad))] if bad else []
     for result in results:
         if not result.success:
             failure, rows = _failure(result, visible)
@@ -134,6 +134,14 @@ def check(frame: pd.DataFrame, schema: Schema, suite_path: Path, project: Projec
     return ValidationResult(
         len(visible), len(suite), reasons, tuple(failures), _cause(failures, len(reasons), len(visible), project)
     )
+
+
+def _unreadable(frame: pd.DataFrame) -> dict[int, list[str]]:
+    """Row positions whose cells could not be read as their column's kind."""
+    if BAD not in frame:
+        return {}
+    reasons = frame[BAD].reset_index(drop=True).dropna()
+    return {int(str(row)): [str(reason)] for row, reason in reasons.items() if reason}
 
 
 def _read_suite(path: Path) -> list[dict[str, Any]]:
@@ -231,6 +239,6 @@ def _cause(failures: list[Failure], bad: int, rows: int, project: Project) -> st
 def quarantine(frame: pd.DataFrame, result: ValidationResult) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The good rows, and the bad ones with a `reason` column."""
     positions = list(result.bad)
-    good = frame.drop(frame.index[positions]).reset_index(drop=True)
+    good = frame.drop(frame.index[positions]).drop(columns=[BAD], errors="ignore").reset_index(drop=True)
     bad = frame.iloc[positions].assign(reason=[result.bad[p] for p in positions]).reset_index(drop=True)
     return good, bad

@@ -18,13 +18,13 @@ function fact(list, name, value) {
 
 function card(model) {
   const section = make("section");
-  put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", `${model.problem}, ${model.family}`, "soft")));
-  if (model.degraded) section.append(make("p", `Version ${model.champion} does not answer, version ${model.version} still does: ${model.degraded}`, "degraded"));
+  put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", model.problem ? `${model.problem}, ${model.family}` : "", "soft")));
+  if (model.degraded) section.append(make("p", `Version ${model.champion} does not answer${model.version ? `, version ${model.version} still does` : ""}: ${model.degraded}`, "degraded"));
   const facts = make("dl", undefined, "facts");
   fact(facts, "Champion", `version ${model.champion}`);
   fact(facts, "Challenger", model.challenger ? `version ${model.challenger}` : "none");
   fact(facts, "Previous", model.previous ? `version ${model.previous}` : "none");
-  fact(facts, model.metric, number(model.metrics[model.metric]));
+  if (model.metrics) fact(facts, model.metric, number(model.metrics[model.metric]));
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));
   if (model.verdict) {

@@ -1,0 +1,168 @@
+"""A tiny real model in a real bundle in a real ledger, and the service on top of them: no training library needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from starlette.testclient import TestClient
+
+from serving.app import create_app
+from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
+from treadle.ledger import Ledger, Version
+from treadle.settings import CHECKOUT, Settings
+
+COLUMNS = (
+    ManifestColumn("temp", "number", nullable=True, low=-20, high=40, example=3.5),
+    ManifestColumn("holiday", "boolean", tokens=("no", "yes"), example="no"),
+    ManifestColumn("when", "datetime", example="2011-01-01T05:00:00"),
+    ManifestColumn("season", "category", nullable=True, categories=("winter", "summer"), example="winter"),
+)
+ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
+CLASSES = ("high", "low")
+
+
+def graph(bias: float, classes: bool) -> bytes:
+    """temp + 100 * holiday + 10 * (season is summer) + 0 * when + bias; as two probabilities with `classes`."""
+    doubles = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["N"]) for name in ("temp", "holiday", "when")]
+    text = helper.make_tensor_value_info("season", TensorProto.STRING, ["N"])
+    numbers = {"hundred": 100.0, "zero": 0.0, "bias": bias}
+    constants = [helper.make_tensor(name, TensorProto.DOUBLE, [], [value]) for name, value in numbers.items()]
+    nodes = [
+        helper.make_node(
+            "LabelEncoder", ["season"], ["code"], domain="ai.onnx.ml",
+            keys_strings=["summer"], values_floats=[10.0], default_float=0.0,
+        ),
+        helper.make_node("Cast", ["code"], ["warm"], to=TensorProto.DOUBLE),
+        helper.make_node("Mul", ["holiday", "hundred"], ["free"]),
+        helper.make_node("Mul", ["when", "zero"], ["never"]),
+        helper.make_node("Sum", ["temp", "free", "warm", "never", "bias"], ["total"]),
+        helper.make_node("Cast", ["total"], ["narrow"], to=TensorProto.FLOAT),
+    ]  # fmt: skip
+    if classes:
+        constants += [
+            helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
+            helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+        ]
+        nodes += [
+            helper.make_node("Sigmoid", ["narrow"], ["yes"]),
+            helper.make_node("Sub", ["one", "yes"], ["no"]),
+            helper.make_node("Unsqueeze", ["yes", "last"], ["yes_column"]),
+            helper.make_node("Unsqueeze", ["no", "last"], ["no_column"]),
+            helper.make_node("Concat", ["yes_column", "no_column"], ["probabilities"], axis=1),
+        ]
+        answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])
+    else:
+        nodes.append(helper.make_node("Identity", ["narrow"], ["prediction"]))
+        answer = helper.make_tensor_value_info("prediction", TensorProto.FLOAT, ["N"])
+    made = helper.make_graph(nodes, "toy", [*doubles, text], [answer], constants)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    return onnx.ModelProto(ir_version=10, graph=made, opset_import=opsets).SerializeToString()
+
+
+class Home:
+    """An installation in a temporary folder."""
+
+    def __init__(self, folder: Path, **changes: object) -> None:
+        self.settings = Settings(home=folder, swap_poll_s=0.05, **changes)
+        self.ledger = Ledger.open(self.settings)
+
+    def register(self, name: str = "toy", version: int = 1, *, classes: bool = False, smoke: float = 0.0) -> Path:
+        """Register a version that answers `version * 1000` more (regression); `smoke` falsifies its smoke answer."""
+        bias = 0.0 if classes else version * 1000.0
+        answer = (0.9999986, 0.0000014) if classes else (13.5 + bias + smoke,)
+        manifest = Manifest(
+            model=name, problem="tabular-classification" if classes else "tabular-regression", family="linear",
+            columns=COLUMNS, target="bikers", classes=CLASSES if classes else None, metric="mae", metrics={"mae": 1.5},
+            smoke=(Smoke(dict(ROW), answer),),
+        )  # fmt: skip
+        folder = self.settings.bundles_dir / name / str(version)
+        digest = write_bundle(folder, graph(bias, classes), manifest)
+        place = str(folder.relative_to(self.settings.home))
+        self.ledger.add_version(Version(name, version, f"run{version}", place, digest, "linear", {}, {}, None))
+        return folder
+
+    def promote(self, name: str = "toy", version: int = 1) -> None:
+        """Make a version the champion."""
+        champion = self.ledger.champion(name)
+        self.ledger.promote(name, version, champion.version if champion else None, reason="for the test")
+
+
+@pytest.fixture
+def make_home(tmp_path: Path) -> Callable[..., Home]:
+    """Makes an installation; its arguments change settings."""
+    return partial(Home, tmp_path)
+
+
+@pytest.fixture
+def home(make_home: Callable[..., Home]) -> Home:
+    """An installation that serves `toy` version 1."""
+    home = make_home()
+    home.register()
+    home.promote()
+    return home
+
+
+@pytest.fixture
+def client(home: Home) -> Iterator[TestClient]:
+    """The service of `home`, in this process."""
+    with TestClient(create_app(home.settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def serve() -> Callable[..., Any]:
+    """Runs `python -m serving` as a process of its own: a context of the process and its base URL."""
+    return _serve
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Waits until something holds."""
+    return _eventually
+
+
+def _eventually(true: Callable[[], object], deadline_s: float = 20.0) -> None:
+    """Wait until `true()` holds; fail when it never does."""
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+@contextmanager
+def _serve(settings: Settings, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {"TREADLE_HOME": str(settings.home), "TREADLE_API_PORT": str(port), "TREADLE_SWAP_POLL_S": "0.05"}
+    process = subprocess.Popen([sys.executable, "-m", "serving"], cwd=CHECKOUT, env=os.environ | own | environment)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _eventually(lambda: process.poll() is not None or _lives(address))
+        assert process.poll() is None, "the service did not start"
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait(10)
+
+
+def _lives(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/healthz", timeout=1).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,147 @@
+"""`treadle init`: a project from a table. Infers what it can and says what it inferred; writes all of it or nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from treadle.data import infer_schema, read_table
+from treadle.errors import BadData, Conflict
+from treadle.inference import no_column
+from treadle.project import Data, check_name
+from treadle.schema import FEATURE_KINDS, Schema
+from treadle.settings import Settings
+from treadle.split import MIN_ROWS
+from treadle.values import as_text, plain_number
+
+MOST_CLASSES = 20
+TIME_NAMES = re.compile(r"(^|_)(time|timestamp|datetime|date|ts|created|created_at|at|day|when)($|_)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What `init` made of a table.
+
+    Attributes:
+        project_path: The project file.
+        time: The column of event times, if one looks like it.
+        ignored: Columns that models will not see, and why.
+        columns: Name, kind, missing and an example of each column.
+    """
+
+    project_path: str
+    problem: str
+    time: str | None
+    ignored: dict[str, str]
+    columns: list[dict[str, Any]]
+    rows: int
+
+
+def init_project(name: str, source: Path, target: str, settings: Settings) -> Inferred:
+    """Write `projects/<name>` from a local table.
+
+    Raises:
+        BadProject: The name cannot be a project's.
+        Conflict: The project exists.
+        NotFound: There is no such file.
+        BadData: It is not a table, or has no such target, or a target that cannot be learned.
+    """
+    folder = settings.projects_dir / check_name(name)
+    if folder.exists():
+        raise Conflict(f"The project '{name}' exists ({folder}); choose another name, or remove the folder.")
+    raw = read_table(str(source))
+    if target not in raw:
+        raise no_column("target", target, raw)
+    problem = _problem_of(raw[target])
+    draft = infer_schema(raw, Data(source=source.name, target=target), problem)
+    time = _time_of(draft, raw)
+    schema = infer_schema(raw, Data(source=source.name, target=target, time=time), problem)
+    if not schema.features:
+        raise BadData(f"{source} has no column that '{target}' could be learned from: see what each looks like in the table.")
+    settings.projects_dir.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=settings.projects_dir))
+    try:
+        (temporary / "data").mkdir()
+        shutil.copy2(source, temporary / "data" / source.name)
+        (temporary / "project.yaml").write_text(_yaml(name, problem, source.name, target, time), encoding="utf-8")
+        schema.save(temporary / "schema.json")
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Inferred(
+        str(folder / "project.yaml"), problem, time, _left_out(schema), [_row(c) for c in schema.columns], len(raw)
+    )
+
+
+def _problem_of(target: pd.Series) -> str:
+    """Classification for words, truths and few whole numbers; regression for other numbers.
+
+    Raises:
+        BadData: Nothing can be learned from such a target.
+    """
+    present = as_text(target).dropna()
+    distinct = present.nunique()
+    if not len(present):
+        raise BadData(f"The target '{target.name}' is missing in every row.")
+    if distinct == 1:
+        raise BadData(f"The target '{target.name}' is '{present.iloc[0][:40]}' in every row: there is nothing to learn.")
+    if len(present) < MIN_ROWS:
+        raise BadData(f"{len(present)} rows have a value of '{target.name}'; bring {MIN_ROWS} or more.")
+    numbers = pd.to_numeric(plain_number(present), errors="coerce")
+    if numbers.notna().all():
+        few_and_whole = distinct <= MOST_CLASSES and bool((numbers % 1 == 0).all()) and distinct < 0.05 * len(present)
+        return "tabular-classification" if distinct == 2 or few_and_whole else "tabular-regression"
+    if distinct > max(MOST_CLASSES, 0.2 * len(present)):
+        raise BadData(
+            f"The target '{target.name}' has {distinct:,} different values that are not numbers, such as "
+            f"'{present.iloc[0][:40]}'; choose a column of classes or of numbers."
+        )
+    return "tabular-classification"
+
+
+def _time_of(schema: Schema, raw: pd.DataFrame) -> str | None:
+    """The one datetime column that looks like when the row happened."""
+    times = [c.name for c in schema.columns if c.kind == "datetime" and c.name != schema.target and not c.nullable]
+    named = [name for name in times if TIME_NAMES.search(name)]
+    candidates = named or times
+    spread = [name for name in candidates if raw[name].nunique() > 0.01 * len(raw)]
+    return spread[0] if len(spread) == 1 or (named and spread) else None
+
+
+def _left_out(schema: Schema) -> dict[str, str]:
+    reasons = {
+        "identifier": "it identifies rows",
+        "text": "free text: tabular models do not read it",
+        "constant": "it has only one value",
+    }
+    return {
+        c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target
+    }
+
+
+def _row(column: Any) -> dict[str, Any]:
+    shown = "" if column.example is None else str(column.example)
+    return {
+        "column": column.name,
+        "kind": column.kind,
+        "missing": "some" if column.nullable else "none",
+        "example": shown if len(shown) <= 30 else f"{shown[:29]}…",
+    }
+
+
+def _yaml(name: str, problem: str, source: str, target: str, time: str | None) -> str:
+    data = {"source": f"data/{source}", "target": target} | ({"time": time} if time else {})
+    body = yaml.safe_dump({"name": name, "problem": problem, "data": data}, sort_keys=False, allow_unicode=True)
+    return (
+        "# yaml-language-server: $schema=../../docs/project.schema.json\n"
+        "# Everything else has a default: see docs/project.md. What the columns are is in schema.json.\n" + body
+    )

@@ -59,9 +59,8 @@ def init(
     from console.output import answering, give
 
     with answering() as answer:
-        from treadle.scaffold import init_project
-
         from console.platform import redeploy
+        from treadle.scaffold import init_project
 
         settings = _settings()
         made = init_project(name, Path(source), target, settings)

@@ -14,11 +14,11 @@ from tasks.promote import promote_model
 from tasks.register import register_model
 from tasks.split import split_data
 from tasks.tune import tune_families
-from tasks.turn import report_turn, turn_of
+from tasks.turn import report_turn, run_name, turn_of
 from tasks.validate import validate_data
 
 
-@flow(name="train", flow_run_name="{project}: {reason}", persist_result=True)
+@flow(name="train", flow_run_name=run_name, persist_result=True)
 def train(
     project: str,
     trials: int | None = None,

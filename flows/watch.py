@@ -7,11 +7,11 @@ from typing import Any
 from prefect import flow
 
 from tasks.decide import decide_retrain
-from tasks.turn import metered
+from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
 
-@flow(name="watch", flow_run_name="{project}: watch {at}", persist_result=True)
+@flow(name="watch", flow_run_name=run_name, persist_result=True)
 def watch(project: str, at: str | None = None) -> dict[str, Any]:
     """Look at the newest window of predictions and say whether the model still holds.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from serving.model import ServedModel, open_model
 from treadle.errors import NotFound, TreadleError, Unavailable, nearest
-from treadle.ledger import Ledger, Version
+from treadle.ledger import Champion, Ledger, Version
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.serving")
@@ -28,7 +28,7 @@ class Champions:
         self._ledger = ledger
         self._models: dict[str, ServedModel] = {}
         self._troubles: dict[str, str] = {}
-        self._failed: dict[str, tuple[Version, float]] = {}  # name -> version, and when to try it again
+        self._failed: dict[str, tuple[str, float]] = {}  # digest -> what is wrong, and when to try it again
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -62,44 +62,68 @@ class Champions:
     def refresh(self) -> None:
         """Look once: open new champions, let go of models that have none any more."""
         try:
-            wanted = {n: (c.version, self._ledger.version(n, c.version)) for n, c in self._ledger.champions().items()}
+            wanted = {name: self._candidates(name, champion) for name, champion in self._ledger.champions().items()}
         except Exception as error:  # noqa: BLE001 - whatever ails the ledger, what is served goes on being served
             self._troubles = {**self._troubles, "ledger": f"The ledger cannot be read: {type(error).__name__}."}
             return
         models: dict[str, ServedModel] = {}
         troubles: dict[str, str] = {}
-        for name, (number, version) in wanted.items():
-            served = self._models.get(name)
-            try:
-                models[name] = self._follow(name, number, version, served)
-            except (TreadleError, OSError) as error:
-                troubles[name] = str(error)
-                if served is not None:
-                    models[name] = served
+        for name, candidates in wanted.items():
+            model, trouble = self._follow(name, candidates)
+            if model is not None:
+                models[name] = model
+            if trouble is not None:
+                troubles[name] = trouble
         self._models = models
         self._troubles = troubles
 
-    def _follow(self, name: str, number: int, version: Version | None, served: ServedModel | None) -> ServedModel:
-        """The champion, opened unless it is served already; a reset model starts over at other digests.
+    def _candidates(self, name: str, champion: Champion) -> list[Version]:
+        """The champion and the one before it."""
+        numbers = [n for n in (champion.version, champion.previous) if n is not None]
+        versions = {version.version: version for version in self._ledger.versions(name)}
+        return [versions[n] for n in numbers if n in versions]
+
+    def _follow(self, name: str, candidates: list[Version]) -> tuple[ServedModel | None, str | None]:
+        """What shall answer now, and why it is not the champion.
+
+        A champion that cannot be opened leaves what is served; after a restart, when nothing is, its predecessor.
+        """
+        if not candidates:
+            return self._models.get(name), f"The ledger does not have the champion of '{name}'."
+        champion, *before = candidates
+        try:
+            return self._open(name, champion), None
+        except (TreadleError, OSError) as error:
+            trouble = str(error)
+        if name in self._models:
+            return self._models[name], trouble
+        for version in before:
+            try:
+                return self._open(name, version), trouble
+            except (TreadleError, OSError):
+                continue
+        return None, trouble
+
+    def _open(self, name: str, version: Version) -> ServedModel:
+        """A version, opened unless it is served already; a reset model starts over at other digests.
 
         Raises:
             TreadleError: It cannot be opened, or could not a moment ago.
         """
-        if version is None:
-            raise NotFound(f"The ledger has no version {number} of '{name}'.")
+        served = self._models.get(name)
         if served is not None and (served.version, served.digest) == (version.version, version.digest):
             return served
-        failed, retry_at = self._failed.get(name, (None, 0.0))
-        if failed is not None and failed.digest == version.digest and time.monotonic() < retry_at:
-            raise Unavailable(self._troubles.get(name, "It could not be opened."))
+        why, retry_at = self._failed.get(version.digest, ("", 0.0))
+        if time.monotonic() < retry_at:
+            raise Unavailable(why)
         try:
             model = open_model(name, version.version, self._settings.home / version.bundle, version.digest)
         except (TreadleError, OSError) as error:
-            self._failed[name] = (version, time.monotonic() + RETRY_S)
-            log.warning("%s: version %s is not served: %s", name, number, error)
+            self._failed[version.digest] = (str(error), time.monotonic() + RETRY_S)
+            log.warning("%s: version %s is not served: %s", name, version.version, error)
             raise
-        self._failed.pop(name, None)
-        log.info("%s: version %s answers now", name, number)
+        self._failed.pop(version.digest, None)
+        log.info("%s: version %s answers now", name, version.version)
         return model
 
     def start(self) -> None:

@@ -53,6 +53,14 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
 _METERS: dict[str, Meter] = {}
 
 
+def run_name() -> str:
+    """What the Prefect UI calls a run: the project, why or what, and the event time if one was given."""
+    given = flow_run.parameters or {}
+    moment = parse_moment(given.get("at"))
+    what = given.get("reason") or str(flow_run.flow_name)
+    return f"{given.get('project')}: {what}" + (f" {moment:%Y-%m-%d %H:%M}" if moment else "")
+
+
 @contextmanager
 def metered(project: str, flow: str, at: str | None = None) -> Iterator[Meter]:
     """Meter the wall and CPU seconds of a flow and write them into the ledger, also when it fails."""

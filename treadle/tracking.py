@@ -87,7 +87,8 @@ def experiment_id(settings: Settings, name: str) -> str:
         found = mlflow.get_experiment_by_name(name)
         if found is None:
             folder = settings.mlruns_dir / "artifacts" / name
-            return str(mlflow.create_experiment(name, artifact_location=folder.as_uri()))
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on chat traces
+            return str(mlflow.create_experiment(name, artifact_location=folder.as_uri(), tags=tags))
     if found.lifecycle_stage == "deleted":
         mlflow.restore_experiment(found.experiment_id)
     return str(found.experiment_id)

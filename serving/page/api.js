@@ -9,7 +9,7 @@ const make = (tag, text, kind) => {
 
 function columns(schema) {
   const rows = schema && schema.properties && schema.properties.rows;
-  if (!rows) return null;
+  if (!rows || !rows.items.properties) return null;
   const table = make("table");
   for (const [name, kind] of Object.entries(rows.items.properties)) {
     const line = make("tr");
@@ -31,7 +31,8 @@ function operation(path, method, entry) {
     input.value = JSON.stringify(body.example, null, 1);
     const known = columns(body.schema);
     if (known) section.append(known);
-    section.append(input);
+    if (!path.includes("{")) section.append(input);
+    else section.append(make("pre", input.value));
   }
   if (path.includes("{")) return section;
   const button = make("button", "Send");
@@ -54,8 +55,8 @@ function operation(path, method, entry) {
 
 async function show() {
   const document_ = await (await fetch("/openapi.json")).json();
-  const all = Object.entries(document_.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, entry]) => operation(path, method, entry)));
+  const all = Object.entries(document_.paths).flatMap(([path, methods]) => Object.entries(methods).filter(([method]) => method !== "parameters").map(([method, entry]) => operation(path, method, entry)));
   const posts = all.filter((section) => section.querySelector("textarea"));
   document.getElementById("operations").replaceChildren(...posts, ...all.filter((section) => !posts.includes(section)));
 }
-show();
+show().catch(() => document.getElementById("operations").replaceChildren(make("p", "The service does not answer. Is the platform up? `treadle status` says.", "degraded")));

@@ -1,6 +1,7 @@
 """The service as a process of its own, driven over real sockets."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,6 +102,20 @@ def test_a_caller_who_leaves_in_the_middle_harms_nobody(home, serve):
             with socket.create_connection((host, int(port))) as half:
                 half.sendall(b"POST /v1/models/toy/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
         assert httpx.post(f"{address}/v1/models/toy/predict", json={"rows": [ROW]}).status_code == 200
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no browser here")
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/", ["toy", "version 1", "Not looked at yet"]), ("/docs", ["Predict bikers", "winter, summer", "Send"])],
+)
+def test_the_pages_work_in_a_browser_under_their_own_policy(home, serve, tmp_path, path, words):
+    with serve(home.settings) as (_, address):
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+        command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'browser'}", f"{address}{path}"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    main = shown[shown.index("<main") : shown.index("</main>")]
+    assert [word for word in words if word not in main] == []
 
 
 def test_serving_needs_no_training_library():

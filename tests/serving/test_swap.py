@@ -121,6 +121,16 @@ def test_a_harmed_version_is_not_read_again_at_every_look(home, caplog):
     assert sum("is not served" in record.message for record in caplog.records) == 1
 
 
+def test_a_restart_on_a_harmed_champion_serves_the_one_before_it(home):
+    flip(home.register(version=2))
+    home.promote(version=2)
+    with TestClient(create_app(home.settings)) as client:
+        assert client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 1
+        (listed,) = client.get("/v1/models").json()
+        assert (listed["version"], listed["champion"]) == (1, 2)
+        assert "was changed" in listed["degraded"]
+
+
 def test_a_harmed_first_version_is_shown_and_served_once_it_is_mended(make_home, monkeypatch, eventually):
     monkeypatch.setattr(champions_module, "RETRY_S", 0.1)
     home = make_home()

@@ -1,0 +1,217 @@
+"""The wheel with everything real: command line, Prefect server, MLflow, the service, on a table that nobody has seen."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from console.ports import free_port
+from treadle.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420), pytest.mark.xdist_group("wheel")]
+
+TRAIN_KEYS = {
+    "project", "run_id", "version", "decision", "reason", "metric", "challenger", "champion", "interval", "rows", "trials",
+    "parity", "seconds", "cpu_seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def api_port():
+    return free_port("127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def treadle(home, api_port):
+    """Runs a command; returns its exit code, its one JSON value and its log."""
+
+    def run(*words, code=0):
+        environment = os.environ | {"TREADLE_HOME": str(home), "TREADLE_API_PORT": str(api_port)}
+        command = [sys.executable, "-m", "console.cli", *words, "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == code, done.stderr[-3000:]
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def table(home):
+    """Orders of a shop, as an export might look: dates, yes and no, thousands separators, gaps, ids, notes, a constant."""
+    rng = np.random.default_rng(5)
+    n = 500
+    frame = pd.DataFrame(
+        {
+            "order id": [f"A-{i:06}" for i in range(n)],
+            "ordered at": pd.date_range("2023-03-01", periods=n, freq="5h").strftime("%d.%m.%Y %H:%M"),
+            "express": rng.choice(["yes", "no"], n),
+            "value": [f"{value:,}" for value in rng.integers(200, 9000, n)],
+            "region": rng.choice(["north", "south", "west", ""], n, p=[0.4, 0.3, 0.25, 0.05]),
+            "note": [f"please leave the parcel number {i} with the neighbour" for i in range(n)],
+            "currency": "EUR",
+        }
+    )
+    hours = 40 - 20 * (frame["express"] == "yes") + 6 * (frame["region"] == "north") + rng.normal(0, 2, n)
+    frame["hours"] = hours.round(1)
+    path = home / "orders.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(treadle, table):
+    inferred = treadle("init", "orders", "--from", str(table), "--target", "hours")
+    return inferred, treadle("train", "orders", "--trials", "3")
+
+
+@pytest.fixture(scope="module")
+def service(home, api_port, trained):
+    environment = os.environ | {"TREADLE_HOME": str(home), "TREADLE_API_PORT": str(api_port)}
+    process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment)
+    url = f"http://127.0.0.1:{api_port}/v1/models/orders"
+    for _ in range(600):
+        try:
+            if httpx.get(url).status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    yield url
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_init_says_what_it_inferred(trained):
+    inferred, _ = trained
+    kinds = {column["column"]: column["kind"] for column in inferred["columns"]}
+    assert inferred["problem"] == "tabular-regression"
+    assert inferred["time"] == "ordered at"
+    assert kinds["express"] == "boolean"
+    assert kinds["value"] in ("integer", "number")
+    assert {"order id", "note", "currency"} <= set(inferred["ignored"])
+
+
+def test_train_prints_what_scripts_rely_on(trained, home):
+    _, summary = trained
+    assert set(summary) >= TRAIN_KEYS
+    assert summary["decision"] == "promoted"
+    assert summary["version"] == 1
+    assert summary["metric"] == "rmse"
+    assert summary["challenger"] < 4
+    assert 0 <= summary["parity"] <= 1
+    assert summary["rows"]["train"] + summary["rows"]["valid"] + summary["rows"]["test"] + summary["rows"]["holdout"] == 500
+    assert summary["trials"]["done"] + summary["trials"]["pruned"] == 3
+    assert (home / "projects/orders/expectations.json").exists()
+    assert (home / ".treadle/reports/orders/validation.html").exists()
+
+
+def test_models_lists_the_champion(treadle, trained):
+    (row,) = treadle("models", "orders")
+    assert (row["name"], row["version"], row["aliases"]) == ("orders", 1, ["champion"])
+    assert row["run_id"] == trained[1]["run_id"]
+
+
+def test_the_service_answers_and_learns_of_labels_and_the_watch_judges(treadle, service, home):
+    example = httpx.get(service).raise_for_status().json()["example"]["rows"][0]
+    rng = np.random.default_rng(1)
+    rows = [example | {"express": bool(rng.random() < 0.5), "value": float(rng.integers(200, 9000))} for _ in range(150)]
+    times = [f"2023-07-{1 + i // 24:02}T{i % 24:02}:00:00Z" for i in range(150)]
+    answer = httpx.post(f"{service}/predict", json={"rows": rows, "at": times}).raise_for_status().json()
+    ids = [prediction["id"] for prediction in answer["predictions"]]
+    labels = [{"id": i, "label": 100 + p["prediction"], "at": t} for i, p, t in zip(ids, answer["predictions"], times, strict=True)]
+    assert httpx.post(f"{service}/feedback", json={"labels": labels}).json() == {"accepted": 150, "repeated": 0}
+    look = treadle("watch", "orders", "--at", "2023-07-08T00:00:00Z")
+    assert set(look) >= {"project", "verdict", "reason", "window", "columns", "report"}
+    assert look["verdict"] == "quality-loss"
+    assert look["window"] == {"rows": 150, "labelled": 150}
+    assert {"name", "statistic", "threshold", "drifted"} == set(look["columns"][0])
+    assert look["report"]
+    assert look["retrain"]
+    again = treadle("watch", "orders", "--at", "2023-07-08T01:00:00Z")
+    assert not again["retrain"]
+    assert "cooldown" in again["retrain_reason"]
+
+
+def test_a_retrain_is_compared_with_the_champion_and_swapped_in(treadle, service):
+    """The labels are a hundred hours off: the challenger that knows them must win, on rows that neither has seen."""
+    summary = treadle("train", "orders", "--trials", "2", "--at", "2023-07-09T00:00:00Z")
+    assert summary["decision"] == "promoted", summary["reason"]
+    assert summary["challenger"] < summary["champion"]
+    assert "that neither has learned from" in summary["reason"]
+    for _ in range(100):
+        if httpx.get(service).json()["version"] == summary["version"]:
+            break
+        time.sleep(0.1)
+    assert httpx.get(service).json()["version"] == 2
+    aliases = {row["version"]: row["aliases"] for row in treadle("models", "orders")}
+    assert aliases == {2: ["champion"], 1: ["previous"]}
+
+
+def test_rollback_and_promote_by_hand(treadle, trained):
+    treadle("rollback", "orders")
+    assert {row["version"]: row["aliases"] for row in treadle("models", "orders")}[1] == ["champion"]
+    treadle("promote", "orders", "2")
+    assert {row["version"]: row["aliases"] for row in treadle("models", "orders")}[2] == ["champion"]
+
+
+def test_batch_scoring_gives_one_row_a_row(treadle, table, home):
+    out = home / "answers.csv"
+    said = treadle("predict", "orders", str(table), "--to", str(out))
+    answers = pd.read_csv(out)
+    assert said["rows"] == len(answers) == 500
+    assert answers["prediction"].notna().all()
+
+
+def test_mlflow_has_the_run_its_trials_and_its_model(home, trained):
+    from treadle.tracking import client
+
+    mlflow = client(Settings(home=home))
+    run = mlflow.get_run(trained[1]["run_id"])
+    assert run.info.status == "FINISHED"
+    assert {"data_digest", "project_digest", "git_commit", "seed", "family"} <= set(run.data.tags)
+    assert {"rmse", "baseline_rmse", "parity", "holdout_rmse"} <= set(run.data.metrics)
+    trials = mlflow.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert len(trials) == 3
+    assert run.inputs.dataset_inputs[0].dataset.name == "orders"
+    paths = {artifact.path for artifact in mlflow.list_artifacts(run.info.run_id)}
+    assert {"model-card.md", "plots"} <= paths
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("train", "order"), "Did you mean 'orders'"),
+        (("train", "../etc"), "lower-case"),
+        (("init", "x", "--from", "nothing.csv", "--target", "y"), "No file"),
+        (("watch", "nobody"), "No project"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(treadle, trained, words, why):
+    assert why in treadle(*words, code=2)
+
+
+def test_bad_tables_leave_no_project_behind(treadle, trained, home, tmp_path):
+    cases = {
+        "empty.csv": (b"", "empty"),
+        "header.csv": (b"a,b\n", "no rows"),
+        "picture.csv": (b"\x89PNG\r\n\x1a\n\x00\x00", "not"),
+        "latin.csv": ("a,y\n" + "caf\xe9,1\n" * 60).encode("latin-1"),
+    }
+    for name, case in cases.items():
+        content, why = case if isinstance(case, tuple) else (case, "UTF-8")
+        (tmp_path / name).write_bytes(content)
+        line = treadle("init", "bad", "--from", str(tmp_path / name), "--target", "y", code=2)
+        assert why in line, line
+        assert not (home / "projects" / "bad").exists()
+    (tmp_path / "constant.csv").write_text("a,y\n" + "".join(f"{i},1\n" for i in range(60)))
+    assert "nothing to learn" in treadle("init", "bad", "--from", str(tmp_path / "constant.csv"), "--target", "y", code=2)

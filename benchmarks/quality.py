@@ -93,9 +93,13 @@ def bikes(trials: int) -> tuple[float, float]:
 def main(trials: int) -> None:
     """Print both tables' figures."""
     mine, other = adult(trials)
-    print(f"adult, official test part   AUC  treadle {mine:.4f}  HistGradientBoosting {other:.4f}  ratio {mine / other:.4f} (higher is better)")
+    _print("adult, official test part", "AUC, higher is better", mine, other)
     mine, other = bikes(trials)
-    print(f"bikes, 5 random folds       MAE  treadle {mine:.2f}   HistGradientBoosting {other:.2f}   ratio {mine / other:.4f} (lower is better)")
+    _print("bikes, 5 random folds", "MAE, lower is better", mine, other)
+
+
+def _print(table: str, metric: str, mine: float, other: float) -> None:
+    print(f"{table} ({metric}): treadle {mine:.4f}, HistGradientBoosting {other:.4f}, ratio {mine / other:.4f}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from serving.writer import LedgerWriter
 from treadle.ledger import Ledger, Prediction
 from treadle.settings import Settings
 
-INLINE_BYTES = 12_800  # larger bodies are decoded and answered off the event loop; a small one costs less than a thread
+# Larger bodies are answered in a thread, so that they hold up nobody. Measured for one row: without a thread one caller
+# gets 10 to 20 % more requests a second, eight callers 20 % fewer; the lone caller's latency was preferred.
+INLINE_BYTES = 12_800
 _encode = msgspec.json.Encoder().encode
 
 

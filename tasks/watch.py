@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     )
     ledger.record_verdict(name, here)
     _show(name, settings, found, here)
+    if settings.ledger_retention_days is not None:
+        ledger.prune(datetime.now(UTC) - timedelta(days=settings.ledger_retention_days))
     return {
         "project": name,
         "version": champion.version,

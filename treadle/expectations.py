@@ -156,7 +156,7 @@ def _read_suite(path: Path) -> list[dict[str, Any]]:
 
 def _validate(frame: pd.DataFrame, suite: list[dict[str, Any]], path: Path) -> list[Any]:
     quiet_telemetry()
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.exceptions.exceptions import GreatExpectationsError
@@ -175,6 +175,12 @@ def _validate(frame: pd.DataFrame, suite: list[dict[str, Any]], path: Path) -> l
         if raised:
             config: Any = result.expectation_config
             raise ExpectationError(f"{path}: {config.type} on '{config.kwargs.get('column')}' raised: {raised}")
+    checked = [result.expectation_config.type for result in outcome.results if result.expectation_config]
+    dropped = [
+        e["type"] for e in suite if e["type"] not in checked
+    ]  # Great Expectations only logs what it does not know
+    if dropped:
+        raise ExpectationError(f"{path}: Great Expectations does not know '{dropped[0]}', or not with these kwargs.")
     return list(outcome.results)
 
 

@@ -132,7 +132,7 @@ class Train(_Part):
     """What is trained."""
 
     families: tuple[str, ...] = ("gradient-boosting", "linear")
-    """The families that the search chooses among."""
+    """The families that the search chooses among: `gradient-boosting`, `linear`, `forest`, `mlp`."""
 
 
 class Promote(_Part):
@@ -194,7 +194,7 @@ class Project(_Part):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     """The model's name in the registry and in the URL."""
     problem: Literal["tabular-classification", "tabular-regression"]
-    """The kind of machine learning."""
+    """The kind of machine learning: `tabular-classification` or `tabular-regression`."""
     data: Data
     validation: Validate = Field(default=Validate(), alias="validate")
     label: Label = Label()

@@ -20,6 +20,8 @@ from treadle.problems import Problem
 from treadle.schema import Schema
 
 FOLDS = 5
+FEWER_FOLDS = 3  # where a fit is dear
+MANY_ROWS = 10_000
 MOST_ROWS = 5000
 MOST_JUDGED = 2000
 
@@ -56,9 +58,10 @@ def _out_of_fold(
     *, timed: bool,
 ) -> np.ndarray:  # fmt: skip
     units = pd.factorize(event_days(judged))[0] if timed else np.arange(len(judged))
-    fold = (np.random.default_rng(seed).permutation(int(units.max()) + 1) % FOLDS)[units]
+    folds = FOLDS if len(ordered) < MANY_ROWS else FEWER_FOLDS
+    fold = (np.random.default_rng(seed).permutation(int(units.max()) + 1) % folds)[units]
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for number in range(FOLDS):
+    for number in range(folds):
         out = np.flatnonzero(fold == number)
         if len(out):
             model = fit(ordered[~ordered[ROW].isin(judged[ROW].iloc[out])])

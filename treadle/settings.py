@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     ledger_durability: Literal["normal", "full"] = "normal"
     """SQLite `synchronous`: `normal` survives kill -9, `full` survives a power cut as well."""
     ledger_retention_days: float | None = None
-    """Predictions older than this are removed by the nightly flow; `None` keeps all."""
+    """Predictions that arrived longer ago are removed by the watch flow, and not learned from any more; `None` keeps all."""
     mlflow_tracking_uri: str | None = None
     """MLflow tracking and registry URI; `None` is SQLite at `mlruns/mlflow.db`."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)

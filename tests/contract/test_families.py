@@ -71,7 +71,9 @@ def test_onnx_agrees_on_missing_unseen_and_large_values(case):
     hard.loc[rng.random(len(hard)) < 0.1, "plan"] = None
     hard["when"] = hard["when"] + pd.to_timedelta(rng.integers(0, 10**8, len(hard)), unit="s")
     hard.loc[rng.random(len(hard)) < 0.05, "when"] = pd.NaT
-    parity = check_parity(model, family.to_onnx(model, schema).SerializeToString(), hard, schema, problem, float(np.std(y)))
+    parity = check_parity(
+        model, family.to_onnx(model, schema).SerializeToString(), hard, schema, problem, float(np.std(y))
+    )
     assert parity.ok, parity
     assert parity.rows == 10_000
 
@@ -79,7 +81,9 @@ def test_onnx_agrees_on_missing_unseen_and_large_values(case):
 def test_fitted_params_reproduce_without_valid_rows(case):
     family, problem, schema, frame, y = case
     steps = []
-    first = fit(case, slice(0, 450), valid=(frame[450:], y[450:]), report=lambda step, score: steps.append((step, score)))
+    first = fit(
+        case, slice(0, 450), valid=(frame[450:], y[450:]), report=lambda step, score: steps.append((step, score))
+    )
     again = fit(case, slice(0, 450), params=first.params)
     assert set(first.params) == set(family.defaults(problem))
     assert np.allclose(problem.predict(first.model, frame), problem.predict(again.model, frame), atol=1e-6)
@@ -127,7 +131,12 @@ def test_a_class_without_rows_is_named(toy):
     one = frame[frame["churned"] == "yes"]
     with pytest.raises(BadData, match="'no'"):
         load_family("linear").fit(
-            one, problem.encode_target(one["churned"], schema), {"strength": 1.0}, problem=problem, schema=schema, metric="auc"
+            one,
+            problem.encode_target(one["churned"], schema),
+            {"strength": 1.0},
+            problem=problem,
+            schema=schema,
+            metric="auc",
         )
 
 

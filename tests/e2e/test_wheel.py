@@ -109,7 +109,10 @@ def test_train_prints_what_scripts_rely_on(trained, home):
     assert summary["metric"] == "rmse"
     assert summary["challenger"] < 4
     assert 0 <= summary["parity"] <= 1
-    assert summary["rows"]["train"] + summary["rows"]["valid"] + summary["rows"]["test"] + summary["rows"]["holdout"] == 500
+    assert (
+        summary["rows"]["train"] + summary["rows"]["valid"] + summary["rows"]["test"] + summary["rows"]["holdout"]
+        == 500
+    )
     assert summary["trials"]["done"] + summary["trials"]["pruned"] == 3
     assert (home / "projects/orders/expectations.json").exists()
     assert (home / ".treadle/reports/orders/validation.html").exists()
@@ -124,11 +127,16 @@ def test_models_lists_the_champion(treadle, trained):
 def test_the_service_answers_and_learns_of_labels_and_the_watch_judges(treadle, service, home):
     example = httpx.get(service).raise_for_status().json()["example"]["rows"][0]
     rng = np.random.default_rng(1)
-    rows = [example | {"express": bool(rng.random() < 0.5), "value": float(rng.integers(200, 9000))} for _ in range(150)]
+    rows = [
+        example | {"express": bool(rng.random() < 0.5), "value": float(rng.integers(200, 9000))} for _ in range(150)
+    ]
     times = [f"2023-07-{1 + i // 24:02}T{i % 24:02}:00:00Z" for i in range(150)]
     answer = httpx.post(f"{service}/predict", json={"rows": rows, "at": times}).raise_for_status().json()
     ids = [prediction["id"] for prediction in answer["predictions"]]
-    labels = [{"id": i, "label": 100 + p["prediction"], "at": t} for i, p, t in zip(ids, answer["predictions"], times, strict=True)]
+    labels = [
+        {"id": i, "label": 100 + p["prediction"], "at": t}
+        for i, p, t in zip(ids, answer["predictions"], times, strict=True)
+    ]
     assert httpx.post(f"{service}/feedback", json={"labels": labels}).json() == {"accepted": 150, "repeated": 0}
     look = treadle("watch", "orders", "--at", "2023-07-08T00:00:00Z")
     assert set(look) >= {"project", "verdict", "reason", "window", "columns", "report"}
@@ -214,4 +222,6 @@ def test_bad_tables_leave_no_project_behind(treadle, trained, home, tmp_path):
         assert why in line, line
         assert not (home / "projects" / "bad").exists()
     (tmp_path / "constant.csv").write_text("a,y\n" + "".join(f"{i},1\n" for i in range(60)))
-    assert "nothing to learn" in treadle("init", "bad", "--from", str(tmp_path / "constant.csv"), "--target", "y", code=2)
+    assert "nothing to learn" in treadle(
+        "init", "bad", "--from", str(tmp_path / "constant.csv"), "--target", "y", code=2
+    )

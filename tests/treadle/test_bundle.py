@@ -7,7 +7,12 @@ from treadle.bundle import Manifest, ManifestColumn, read_bundle, write_bundle
 from treadle.errors import BadData, Conflict
 
 MANIFEST = Manifest(
-    model="m", problem="tabular-regression", family="linear", columns=(ManifestColumn("x", "number"),), target="y", metric="mae"
+    model="m",
+    problem="tabular-regression",
+    family="linear",
+    columns=(ManifestColumn("x", "number"),),
+    target="y",
+    metric="mae",
 )
 
 

@@ -14,7 +14,11 @@ COLUMNS = [{"name": "x", "kind": "number"}, {"name": "c", "kind": "category"}, {
 @pytest.fixture
 def rows():
     return pd.DataFrame(
-        {"x": [1.0, 2.0, np.nan, 4.0], "c": ["a", "b", "a", None], "t": pd.date_range("2024-02-28 22:00", periods=4, freq="13h")}
+        {
+            "x": [1.0, 2.0, np.nan, 4.0],
+            "c": ["a", "b", "a", None],
+            "t": pd.date_range("2024-02-28 22:00", periods=4, freq="13h"),
+        }
     )
 
 

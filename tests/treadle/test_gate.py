@@ -45,7 +45,9 @@ def test_higher_is_better_metrics_are_turned_round(truth):
 def test_same_input_same_gate(truth):
     pair = noisy(truth, 2, 1), noisy(truth, 1.8, 2)
     blocks = np.arange(200) // 24
-    assert compare(truth, *pair, REGRESSION, "rmse", blocks=blocks) == compare(truth, *pair, REGRESSION, "rmse", blocks=blocks)
+    assert compare(truth, *pair, REGRESSION, "rmse", blocks=blocks) == compare(
+        truth, *pair, REGRESSION, "rmse", blocks=blocks
+    )
 
 
 def test_rows_of_a_day_hang_together(truth):
@@ -66,6 +68,8 @@ def test_worse_is_not_promoted_in_200_trials():
     passed = 0
     for seed in range(200):
         truth = np.random.default_rng(seed).normal(0, 1, 100)
-        gate = compare(truth, noisy(truth, 1, seed + 1000), noisy(truth, 1.15, seed + 2000), REGRESSION, "mae", samples=200)
+        gate = compare(
+            truth, noisy(truth, 1, seed + 1000), noisy(truth, 1.15, seed + 2000), REGRESSION, "mae", samples=200
+        )
         passed += gate.promote
     assert passed <= 20

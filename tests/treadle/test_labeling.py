@@ -12,12 +12,12 @@ from treadle.ledger import Row
 from treadle.problems import load_problem
 from treadle.project import Data, read_project
 
-RULES = '''
+RULES = """
 def big(row): return "yes" if row["size"] is not None and row["size"] > 60 else None
 def member(row): return "yes" if row["member"] else "no"
 def wrong_class(row): return "maybe"
 def raises(row): return row["nothing"]
-'''
+"""
 
 
 @pytest.fixture
@@ -58,7 +58,9 @@ def test_rules_fill_gaps_and_leave_labels_alone(gaps, project):
     assert all(0.4 < report.accuracy <= 1 for report in ruled.rules)
 
 
-@pytest.mark.parametrize(("rule", "why"), [("raises", "raised KeyError"), ("wrong_class", "'maybe'"), ("absent", "cannot load")])
+@pytest.mark.parametrize(
+    ("rule", "why"), [("raises", "raised KeyError"), ("wrong_class", "'maybe'"), ("absent", "cannot load")]
+)
 def test_a_bad_rule_is_named(gaps, project, rule, why):
     schema, frame = gaps
     with pytest.raises(BadProject, match=f"rules:{rule}") as error:

@@ -20,7 +20,9 @@ PROJECT = Project.model_validate(
 
 
 def circumstances(**changes):
-    return Circumstances(**({"at": NOW, "retrains": [], "new_labels": 100, "cpu_minutes": 0, "in_flight": False} | changes))
+    return Circumstances(
+        **({"at": NOW, "retrains": [], "new_labels": 100, "cpu_minutes": 0, "in_flight": False} | changes)
+    )
 
 
 def test_a_quality_loss_with_nothing_against_it_retrains():

@@ -29,17 +29,26 @@ def register(registry, settings, toy):
     schema, frame = toy(problem.name)
     family = load_family("gradient-boosting")
     model = family.fit(
-        frame, frame["amount"].to_numpy(), family.defaults(problem) | {"rounds": 20}, problem=problem, schema=schema, metric="mae"
+        frame,
+        frame["amount"].to_numpy(),
+        family.defaults(problem) | {"rounds": 20},
+        problem=problem,
+        schema=schema,
+        metric="mae",
     ).model
 
     def make():
         with open_run(settings, PROJECT, name="test", tags={}) as run_id:
             log_metrics(settings, run_id, {"mae": 1.0})
             columns = tuple(ManifestColumn(c.name, c.kind) for c in schema.features)
-            manifest = Manifest(model="toy", problem=problem.name, family=family.name, columns=columns, target="amount", metric="mae")
+            manifest = Manifest(
+                model="toy", problem=problem.name, family=family.name, columns=columns, target="amount", metric="mae"
+            )
             uri = log_model(settings, run_id, model, schema, TRUSTED)
             onnx_bytes = family.to_onnx(model, schema).SerializeToString()
-            candidate = Candidate(run_id, uri, family.name, {"rounds": 20}, {"mae": 1.0}, onnx_bytes, manifest, None, {"seed": "0"})
+            candidate = Candidate(
+                run_id, uri, family.name, {"rounds": 20}, {"mae": 1.0}, onnx_bytes, manifest, None, {"seed": "0"}
+            )
         return registry.register("toy", candidate), model, frame
 
     return make
@@ -119,7 +128,9 @@ def test_trials_become_nested_runs(settings):
     with open_run(settings, PROJECT, name="test", tags={}) as run_id:
         log_trials(settings, run_id, "toy", [Trial(0, 1.5, "complete"), Trial(1, None, "failed")], "mae")
     mlflow = client(settings)
-    runs = mlflow.search_runs([mlflow.get_experiment_by_name("toy").experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
+    runs = mlflow.search_runs(
+        [mlflow.get_experiment_by_name("toy").experiment_id], f"tags.mlflow.parentRunId = '{run_id}'"
+    )
     assert {(r.info.run_name, r.info.status, r.data.metrics.get("mae")) for r in runs} == {
         ("trial 0: linear", "FINISHED", 1.5),
         ("trial 1: linear", "FAILED", None),

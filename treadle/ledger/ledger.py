@@ -77,7 +77,7 @@ class Ledger:
         except OperationalError as error:
             raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
 
-    def add_feedback(self, model: str, labels: Sequence[Feedback]) -> Counts:
+    def add_feedback(self, model: str, labels: Sequence[Feedback], attempts: int = 3) -> Counts:
         """Commit labels, all or none; the same label again changes nothing.
 
         Raises:
@@ -106,7 +106,9 @@ class Ledger:
                 if rows:
                     connection.execute(insert(feedback), rows)
         except IntegrityError:  # the same labels came twice at once: what is there now decides
-            return self.add_feedback(model, labels)
+            if attempts == 0:
+                raise Conflict("These labels are being written by others again and again; send them once more.") from None
+            return self.add_feedback(model, labels, attempts - 1)
         return Counts(len(new), len(labels) - len(new))
 
     def _labels_of(self, model: str, ids: list[str]) -> dict[str, str | None]:
@@ -180,14 +182,15 @@ class Ledger:
 
     def version(self, model: str, version: int) -> Version | None:
         """One version's record."""
-        found = [v for v in self.versions(model) if v.version == version]
+        found = self._versions(versions.c.model == model, versions.c.version == version)
         return found[0] if found else None
 
     def versions(self, model: str | None = None) -> list[Version]:
         """All versions of a model, or of all models, newest first."""
-        query = select(versions).order_by(versions.c.model, versions.c.version.desc())
-        if model is not None:
-            query = query.where(versions.c.model == model)
+        return self._versions(*([versions.c.model == model] if model is not None else []))
+
+    def _versions(self, *conditions: Any) -> list[Version]:
+        query = select(versions).where(*conditions).order_by(versions.c.model, versions.c.version.desc())
         with self.engine.connect() as connection:
             return [
                 Version(
@@ -335,15 +338,15 @@ class Ledger:
             champion_rows.forget_champion(connection, model)
 
     def prune(self, before: datetime) -> int:
-        """Remove predictions, and their labels, whose event time is before a moment.
+        """Remove predictions, and their labels, that arrived before a moment.
 
         Returns:
             Predictions removed.
         """
         with self.engine.begin() as connection:
-            old = select(predictions.c.id).where(predictions.c.at_us < to_us(before))
+            old = select(predictions.c.id).where(predictions.c.arrived_us < to_us(before))
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
-            return connection.execute(delete(predictions).where(predictions.c.at_us < to_us(before))).rowcount
+            return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
 
 def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Any:

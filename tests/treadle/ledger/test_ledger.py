@@ -42,7 +42,8 @@ def ledger(request, tmp_path):
 
 def predictions(n, version=1, model="m"):
     return [
-        Prediction(f"p{i}", model, version, NOW + timedelta(hours=i), f'{{"x": {i}}}', f'{{"prediction": {i}}}') for i in range(n)
+        Prediction(f"p{i}", model, version, NOW + timedelta(hours=i), f'{{"x": {i}}}', f'{{"prediction": {i}}}')
+        for i in range(n)
     ]
 
 
@@ -158,7 +159,9 @@ def test_one_lease_at_a_time_and_a_dead_holder_frees_it(ledger):
 def test_versions_decisions_and_costs_come_back(ledger):
     version = Version("m", 1, "run", "b/m/1", "d" * 64, "linear", {"strength": 1.0}, {"mae": 2.0}, NOW)
     ledger.add_version(version)
-    assert ledger.version("m", 1) == version.__class__(**{**_fields(version), "created": ledger.version("m", 1).created})
+    assert ledger.version("m", 1) == version.__class__(
+        **{**_fields(version), "created": ledger.version("m", 1).created}
+    )
     with pytest.raises(Conflict):
         ledger.add_version(version)
     ledger.record_decision("m", "skip", "why", {"a": 1}, NOW)
@@ -177,7 +180,10 @@ def test_prune_and_forget(ledger):
     ledger.add_predictions(predictions(4))
     ledger.add_feedback("m", [Feedback("p0", 1.0, NOW)])
     ledger.promote("m", 1, None, reason="first")
-    assert ledger.prune(NOW + timedelta(hours=2)) == 2
+    before = datetime.now(UTC)
+    ledger.add_predictions([Prediction("late", "m", 1, NOW, "{}", "{}")])
+    assert ledger.prune(before) == 4
+    assert [row.id for row in ledger.window("m", 9)] == ["late"]
     ledger.forget("m")
     assert ledger.window("m", 9) == []
     assert ledger.champion("m") is None

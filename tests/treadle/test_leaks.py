@@ -1,0 +1,65 @@
+"""Leaks are named before any training, and good tables are left in peace."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from treadle.data import conform, infer_schema, read_table
+from treadle.leaks import find_leaks
+from treadle.project import Data, read_project
+from treadle.settings import CHECKOUT
+
+
+def look(table, target, problem="tabular-regression", **data):
+    schema = infer_schema(table, Data(source="x", target=target, **data), problem)
+    return {(finding.column, finding.kind): finding for finding in find_leaks(conform(table, schema), schema, problem)}
+
+
+@pytest.fixture
+def bikes():
+    return read_table(str(CHECKOUT / "projects/bikes/data/bikes.parquet"))
+
+
+def test_bikes_has_none_with_its_ignored_columns(bikes):
+    project = read_project(CHECKOUT / "projects/bikes/project.yaml")
+    assert look(bikes, "bikers", ignore=project.data.ignore, time="timestamp") == {}
+
+
+def test_bikes_registered_is_named_without_them(bikes):
+    assert ("registered", "leak") in look(bikes, "bikers", time="timestamp")
+
+
+def test_adult_has_no_leak():
+    table = read_table(str(CHECKOUT / "projects/adult/data/adult.parquet"))
+    assert {kind for _, kind in look(table, "income", "tabular-classification")} <= {"duplicate-rows"}
+
+
+def test_that_a_value_is_there_can_be_the_leak(toy_table):
+    """As the number of the lifeboat on the Titanic: only survivors have one."""
+    table = toy_table.assign(boat=np.where(toy_table["churned"] == "yes", np.arange(600) % 20, np.nan)).drop(
+        columns="amount"
+    )
+    assert look(table, "churned", "tabular-classification")["boat", "leak"].severity == "warn"
+
+
+def test_the_target_under_another_name_stops(toy_table):
+    found = look(toy_table.drop(columns="churned").assign(copy=toy_table["amount"]), "amount")
+    assert found["copy", "duplicate-of-target"].severity == "stop"
+
+
+def test_identifiers_and_repeated_rows_are_told(toy_table):
+    table = toy_table.drop(columns=["churned", "when"]).assign(name=[f"N{i:05}" for i in range(600)])
+    assert ("name", "identifier") in look(table, "amount")
+    twice = pd.concat([table.drop(columns="name")] * 2, ignore_index=True)
+    assert "600 rows repeat" in look(twice, "amount")["", "duplicate-rows"].detail
+
+
+def test_a_target_without_a_choice_stops(toy_table):
+    schema = infer_schema(toy_table, Data(source="x", target="churned"), "tabular-classification")
+    frame = conform(toy_table, schema)
+    one = find_leaks(frame[frame["churned"] == "yes"], schema, "tabular-classification")
+    none = find_leaks(frame.assign(churned=None), schema, "tabular-classification")
+    assert [(finding.kind, finding.severity) for finding in one + none] == [
+        ("one-class", "stop"),
+        ("constant-target", "stop"),
+    ]

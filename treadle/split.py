@@ -6,7 +6,6 @@ Rows are named by their ids. Knows nothing of models or files.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,39 +54,55 @@ def split_rows(
     """
     if len(frame) < MIN_ROWS:
         raise BadData(f"{len(frame)} labelled rows are too few to split; bring {MIN_ROWS} or more.")
-    rng = np.random.default_rng(project.split.seed)
-    unit = _units(frame, schema)
-    timed = schema.time is not None and bool(frame[AT].notna().all())
-    strata = None if schema.classes is None else frame[schema.target].to_numpy()
-    taken = np.zeros(len(frame), dtype=bool)
-    if frozen is None:
-        holdout = _draw_holdout(frame, unit, strata, project.split.holdout, rng, timed=timed)
-    else:
-        holdout = frame[ROW].isin(frozen).to_numpy()
-    taken |= holdout
+    table = _table_of(frame, project, schema)
+    holdout = _draw_holdout(table, project.split.holdout) if frozen is None else frame[ROW].isin(frozen).to_numpy()
+    free = ~_with_their_units(table, holdout)
     if seen is None:
-        test = _draw(frame, unit, strata, ~taken, project.split.test, rng, timed=timed)
-        how = f"First run: {'the newest' if timed else 'a random'} {project.split.test:.0%} judge."
+        test = _draw(table, free, project.split.test)
+        how = f"First run: {'the newest' if table.timed else 'a random'} {project.split.test:.0%} judge."
     else:
-        test = _unseen(frame, unit, strata, ~taken & ~frame[ROW].isin(seen).to_numpy(), project, rng, timed=timed)
+        known = _with_their_units(table, frame[ROW].isin(seen).to_numpy())
+        test = _unseen(table, free & ~known, project)
         how = _say_retrain(int(test.sum()))
-    taken |= test
-    rest = ~taken & _within_history(frame, project, timed=timed)
-    valid = _draw(frame, unit, strata, rest, project.split.valid, rng, timed=timed)
+    rest = free & ~test & _within_history(frame, project, timed=table.timed)
+    valid = _draw(table, rest, project.split.valid)
     parts = {"train": rest & ~valid, "valid": valid, "test": test, "holdout": holdout}
     _check(frame, schema, parts)
     ids = {name: tuple(frame[ROW][mask]) for name, mask in parts.items()}
-    by = (
-        "by time"
-        if timed
-        else f"by `{schema.group}`"
-        if schema.group
-        else "stratified"
-        if schema.classes
-        else "at random"
-    )
     return Split(
-        **ids, how=f"{how} Split {by}, seed {project.split.seed}; {int(holdout.sum()):,} rows are held out for good."
+        **ids,
+        how=f"{how} Split {_say_by(table, schema)}, seed {project.split.seed}; "
+        f"{int(holdout.sum()):,} rows are held out for good.",
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What a draw looks at, row by row (n,).
+
+    Attributes:
+        unit: Rows with one number stay in one part.
+        strata: The classes, whose shares are kept; `None` for numbers.
+        times: Event times; used when `timed`.
+        grouped: Units are groups, which may spread over time.
+    """
+
+    unit: np.ndarray
+    strata: np.ndarray | None
+    times: pd.Series
+    timed: bool
+    grouped: bool
+    rng: np.random.Generator
+
+
+def _table_of(frame: pd.DataFrame, project: Project, schema: Schema) -> _Table:
+    return _Table(
+        unit=_units(frame, schema),
+        strata=None if schema.classes is None else frame[schema.target].to_numpy(),
+        times=frame[AT],
+        timed=schema.time is not None and bool(frame[AT].notna().all()),
+        grouped=schema.group is not None,
+        rng=np.random.default_rng(project.split.seed),
     )
 
 
@@ -98,65 +113,76 @@ def _units(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
     return pd.factorize(frame[ROW].str.split("#").str[0])[0]
 
 
-def _draw(
-    frame: pd.DataFrame, unit: np.ndarray, strata: Any, among: np.ndarray, share: float, rng: Any, *, timed: bool
-) -> np.ndarray:
+def _with_their_units(table: _Table, mask: np.ndarray) -> np.ndarray:
+    """The rows of `mask` and all that must stay together with one of them, such as a repeat that came later."""
+    return np.isin(table.unit, table.unit[mask])
+
+
+def _say_by(table: _Table, schema: Schema) -> str:
+    if table.grouped:
+        return f"by {'time, in ' if table.timed else ''}whole `{schema.group}` groups"
+    return "by time" if table.timed else "stratified" if schema.classes else "at random"
+
+
+def _draw(table: _Table, among: np.ndarray, share: float) -> np.ndarray:
     """A mask (n,) of about `share` of the rows of `among`: the newest when timed, else whole units at random."""
-    wanted = round(share * int(among.sum()))
-    return _newest(frame, among, wanted) if timed else _random(unit, strata, among, wanted, rng)
+    return _take(table, among, round(share * int(among.sum())))
 
 
-def _newest(frame: pd.DataFrame, among: np.ndarray, wanted: int) -> np.ndarray:
-    """The newest rows of `among`; rows of one moment stay together."""
-    mask = np.zeros(len(frame), dtype=bool)
+def _take(table: _Table, among: np.ndarray, wanted: int) -> np.ndarray:
     if wanted <= 0 or not among.any():
-        return mask
-    times = frame[AT].to_numpy()
+        return np.zeros(len(among), dtype=bool)
+    if not table.timed:
+        return _random(table, among, wanted)
+    return _newest_groups(table, among, wanted) if table.grouped else _newest(table, among, wanted)
+
+
+def _newest(table: _Table, among: np.ndarray, wanted: int) -> np.ndarray:
+    """The newest rows of `among`; rows of one moment stay together."""
+    times = table.times.to_numpy()
     newest = np.sort(times[among])[-min(wanted, int(among.sum()))]
     return among & (times >= newest)
 
 
-def _random(unit: np.ndarray, strata: Any, among: np.ndarray, wanted: int, rng: Any) -> np.ndarray:
+def _newest_groups(table: _Table, among: np.ndarray, wanted: int) -> np.ndarray:
+    """Whole groups, those with the newest rows first; chance decides between groups that end at one moment."""
+    groups = table.times[among].groupby(table.unit[among]).agg(["max", "size"])
+    groups = groups.iloc[table.rng.permutation(len(groups))].sort_values("max", ascending=False, kind="stable")
+    before = groups["size"].cumsum() - groups["size"]
+    return among & np.isin(table.unit, groups.index[before < wanted])
+
+
+def _random(table: _Table, among: np.ndarray, wanted: int) -> np.ndarray:
     """Whole units at random, the same share of each class."""
-    mask = np.zeros(len(unit), dtype=bool)
-    if wanted <= 0:
-        return mask
-    share = wanted / max(1, int(among.sum()))
-    first = pd.Series(np.flatnonzero(among)).groupby(unit[among]).first()
-    labels = np.zeros(len(first)) if strata is None else strata[first.to_numpy()]
+    share = wanted / int(among.sum())
+    first = pd.Series(np.flatnonzero(among)).groupby(table.unit[among]).first()
+    labels = np.zeros(len(first)) if table.strata is None else table.strata[first.to_numpy()]
     chosen: list[int] = []
     for label in pd.unique(pd.Series(labels)):
         units = first.index.to_numpy()[labels == label]
-        chosen += list(rng.permutation(units)[: round(share * len(units))])
-    mask[np.isin(unit, chosen)] = True
-    return mask & among
+        chosen += list(table.rng.permutation(units)[: round(share * len(units))])
+    return among & np.isin(table.unit, chosen)
 
 
-def _draw_holdout(
-    frame: pd.DataFrame, unit: np.ndarray, strata: Any, share: float, rng: Any, *, timed: bool
-) -> np.ndarray:
-    """With a time column whole days, evenly spread; else units at random."""
+def _draw_holdout(table: _Table, share: float) -> np.ndarray:
+    """With a time column whole days, evenly spread; else, and with groups, units at random."""
+    everything = np.ones(len(table.unit), dtype=bool)
     if share == 0:
-        return np.zeros(len(frame), dtype=bool)
-    everything = np.ones(len(frame), dtype=bool)
-    if not timed:
-        return _random(unit, strata, everything, round(share * len(frame)), rng)
-    day = frame[AT].dt.floor("D")
-    number = pd.factorize(day, sort=True)[0]
+        return ~everything
+    if table.grouped or not table.timed:
+        return _random(table, everything, round(share * len(everything)))
+    number = pd.factorize(table.times.dt.floor("D"), sort=True)[0]
     every = max(2, round(1 / share))
     if number.max() < 2 * every:  # a few days only: single moments instead
-        number = pd.factorize(frame[AT], sort=True)[0]
+        number = pd.factorize(table.times, sort=True)[0]
     return number % every == every // 2
 
 
-def _unseen(
-    frame: pd.DataFrame, unit: np.ndarray, strata: Any, fresh: np.ndarray, project: Project, rng: Any, *, timed: bool
-) -> np.ndarray:
+def _unseen(table: _Table, fresh: np.ndarray, project: Project) -> np.ndarray:
     """Of the rows that the champion has not seen, the newest half (or a random half) judges."""
-    wanted = min(max(MIN_JUDGES, int(fresh.sum()) // 2), project.watch.window)
     if fresh.sum() < MIN_JUDGES:
-        return np.zeros(len(frame), dtype=bool)
-    return _newest(frame, fresh, wanted) if timed else _random(unit, strata, fresh, wanted, rng)
+        return np.zeros(len(fresh), dtype=bool)
+    return _take(table, fresh, min(max(MIN_JUDGES, int(fresh.sum()) // 2), project.watch.window))
 
 
 def _say_retrain(judges: int) -> str:

@@ -91,7 +91,7 @@ def test_people_edit_the_file(suite, toy_project):
 def test_an_expectation_that_cannot_run_is_a_mistake_in_the_file(suite, toy_project, expectation):
     schema, frame, path = suite
     path.write_text(json.dumps({"expectations": [expectation]}))
-    with pytest.raises(ExpectationError, match="expect|Expect|unicorns"):
+    with pytest.raises(ExpectationError, match=r"expect|Expect|unicorns"):
         check(frame, schema, path, toy_project())
 
 

@@ -1,0 +1,103 @@
+"""With the platform up: a person approves a challenger in Prefect, and a worker that dies in a train loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from treadle.ledger import Ledger
+from treadle.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("platform")]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("platform")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=400), "kind": rng.choice(["a", "b"], 400)})
+    frame["y"] = 3 * frame["x"] + 2 * (frame["kind"] == "a") + rng.normal(0, 0.2, 400)
+    frame.to_csv(folder / "toy.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def treadle(home):
+    def run(*words):
+        command = [sys.executable, "-m", "console.cli", *words, "--json"]
+        environment = os.environ | {"TREADLE_HOME": str(home), "TREADLE_RETRAIN_LEASE_S": "10"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def platform(home, treadle):
+    treadle("init", "toy", "--from", str(home / "toy.csv"), "--target", "y")
+    path = home / "projects/toy/project.yaml"
+    path.write_text(path.read_text() + "promote: {approval: human}\ntune: {trials: 3, minutes: 1, workers: 1}\n")
+    treadle("up", "--detach", "--auto-ports")
+    yield Settings(home=home)
+    treadle("down")
+
+
+def prefect(settings, path, body):
+    return httpx.post(f"{settings.prefect_url}/api/{path}", json=body, timeout=30).raise_for_status().json()
+
+
+def wait_for(what, seconds=240):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(1)
+    pytest.fail(f"nothing within {seconds} s")
+
+
+def runs_of(settings, flow, *states):
+    runs = prefect(settings, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"})
+    return [run for run in runs if run["state_name"] in states or run["state_type"] in states]
+
+
+def test_a_challenger_waits_for_a_person_and_holds_nothing(platform, treadle):
+    summary = treadle("train", "toy", "--deployed")
+    assert summary["decision"] == "pending-approval", summary
+    ledger = Ledger.open(platform)
+    assert ledger.champion("toy") is None
+    assert not ledger.in_flight("toy")
+    (waiting,) = wait_for(lambda: runs_of(platform, "promote", "Suspended"))
+    answer = {"run_input": {"approve": True, "comment": "looks right"}}
+    prefect(platform, f"flow_runs/{waiting['id']}/resume", answer)
+    champion = wait_for(lambda: ledger.champion("toy"))
+    assert champion.version == summary["version"]
+    wait_for(lambda: [d for d in ledger.last_decisions("toy") if "looks right" in d.reason])
+    wait_for(lambda: httpx.get(f"{platform.api_url}/v1/models/toy").status_code == 200)
+
+
+def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform, treadle):
+    before = len(runs_of(platform, "train", "COMPLETED"))
+    deployment = prefect(platform, "deployments/filter", {"flows": {"name": {"any_": ["train"]}}})[0]
+    run = prefect(platform, f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"project": "toy"}})
+    wait_for(lambda: Ledger.open(platform).in_flight("toy"))
+    mark = str(platform.home)
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if mark in str((process.info["environ"] or {}).get("TREADLE_HOME")) and ("flow_engine" in command or "worker" in command):
+            os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not Ledger.open(platform).in_flight("toy"), 60)
+    wait_for(lambda: any(r["id"] == run["id"] for r in runs_of(platform, "train", "CRASHED")))
+    wait_for(lambda: all(row["state"] == "running" for row in treadle("status") if row["name"] == "worker"))
+    summary = treadle("train", "toy", "--deployed")
+    assert summary["decision"] in ("kept", "pending-approval")
+    assert len(runs_of(platform, "train", "COMPLETED")) == before + 1

@@ -43,7 +43,9 @@ def theirs(train: pd.DataFrame, test: pd.DataFrame, schema: Schema, y: np.ndarra
     return np.asarray(answer(test[columns]))
 
 
-def ours(project: Project, schema: Schema, train: pd.DataFrame, test: pd.DataFrame, y: np.ndarray, trials: int) -> np.ndarray:
+def ours(
+    project: Project, schema: Schema, train: pd.DataFrame, test: pd.DataFrame, y: np.ndarray, trials: int
+) -> np.ndarray:
     """Our search on a random fifth of the training rows, then a refit on all of them."""
     problem = load_problem(project.problem)
     with tempfile.TemporaryDirectory() as home:
@@ -54,11 +56,22 @@ def ours(project: Project, schema: Schema, train: pd.DataFrame, test: pd.DataFra
         split.write_text(json.dumps({"train": list(shuffled[fifth:]), "valid": list(shuffled[:fifth])}))
         schema.save(kinds)
         spec = SearchSpec.of(
-            project, settings, snapshot=snapshot(train, settings, project.name), schema=str(kinds), split=str(split), trials=trials
+            project,
+            settings,
+            snapshot=snapshot(train, settings, project.name),
+            schema=str(kinds),
+            split=str(split),
+            trials=trials,
         )
         best = search(spec)
     fitted = load_family(best.family).fit(
-        train, y, best.params, problem=problem, schema=schema, metric=pick_metric(problem, project.promote.metric), seed=SEED
+        train,
+        y,
+        best.params,
+        problem=problem,
+        schema=schema,
+        metric=pick_metric(problem, project.promote.metric),
+        seed=SEED,
     )
     return problem.predict(fitted.model, test)
 
@@ -78,7 +91,9 @@ def adult(trials: int) -> tuple[float, float]:
 def bikes(trials: int) -> tuple[float, float]:
     """MAE by five random folds over the whole year."""
     project = read_project(CHECKOUT / "projects/bikes/project.yaml")
-    year = pd.concat([read_table(project.source), read_table(str(project.folder / "data/stream.parquet"))], ignore_index=True)
+    year = pd.concat(
+        [read_table(project.source), read_table(str(project.folder / "data/stream.parquet"))], ignore_index=True
+    )
     schema = infer_schema(year, project.data, project.problem)
     frame = conform(year, schema)
     truth = frame[schema.target].to_numpy()

@@ -64,7 +64,9 @@ def init_project(name: str, source: Path, target: str, settings: Settings) -> In
     time = _time_of(draft, raw)
     schema = infer_schema(raw, Data(source=source.name, target=target, time=time), problem)
     if not schema.features:
-        raise BadData(f"{source} has no column that '{target}' could be learned from: see what each looks like in the table.")
+        raise BadData(
+            f"{source} has no column that '{target}' could be learned from: see what each looks like in the table."
+        )
     settings.projects_dir.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=settings.projects_dir))
     try:
@@ -93,7 +95,9 @@ def _problem_of(target: pd.Series) -> str:
     if not len(present):
         raise BadData(f"The target '{target.name}' is missing in every row.")
     if distinct == 1:
-        raise BadData(f"The target '{target.name}' is '{present.iloc[0][:40]}' in every row: there is nothing to learn.")
+        raise BadData(
+            f"The target '{target.name}' is '{present.iloc[0][:40]}' in every row: there is nothing to learn."
+        )
     if len(present) < MIN_ROWS:
         raise BadData(f"{len(present)} rows have a value of '{target.name}'; bring {MIN_ROWS} or more.")
     numbers = pd.to_numeric(plain_number(present), errors="coerce")
@@ -123,9 +127,7 @@ def _left_out(schema: Schema) -> dict[str, str]:
         "text": "free text: tabular models do not read it",
         "constant": "it has only one value",
     }
-    return {
-        c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target
-    }
+    return {c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target}
 
 
 def _row(column: Any) -> dict[str, Any]:

@@ -93,7 +93,9 @@ def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform,
     mark = str(platform.home)
     for process in psutil.process_iter(["cmdline", "environ"]):
         command = " ".join(process.info["cmdline"] or [])
-        if mark in str((process.info["environ"] or {}).get("TREADLE_HOME")) and ("flow_engine" in command or "worker" in command):
+        if mark in str((process.info["environ"] or {}).get("TREADLE_HOME")) and (
+            "flow_engine" in command or "worker" in command
+        ):
             os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: not Ledger.open(platform).in_flight("toy"), 60)
     wait_for(lambda: any(r["id"] == run["id"] for r in runs_of(platform, "train", "CRASHED")))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from treadle.data import BAD, conform, infer_schema
 from treadle.errors import BadProject
 from treadle.expectations import ExpectationError, check, quarantine, write_suite
 from treadle.leaks import find_leaks
@@ -116,3 +117,59 @@ def test_the_page_escapes_what_is_in_the_data(suite, toy_project):
     assert attack not in page
     assert "&lt;script&gt;" in page
     assert "http" not in page
+
+
+def test_cells_that_cannot_be_read_set_their_rows_aside(toy, toy_table, suite, toy_project):
+    schema, _, path = suite
+    raw = toy_table.drop(columns="churned").astype({"serial": object})
+    raw.loc[5, "serial"] = "twelve"
+    frame = conform(raw, schema)
+    good, bad = quarantine(frame, check(frame, schema, path, toy_project()))
+    assert (len(good), len(bad)) == (599, 1)
+    assert "serial: 'twelve' is no" in bad["reason"][0]
+    assert BAD not in good
+
+
+def test_ordinary_growth_and_a_few_new_categories_are_not_bad(suite, toy_project):
+    schema, frame, path = suite
+    grown = frame.assign(size=frame["size"] * 1.4)
+    grown.loc[grown.index[:6], "plan"] = "team"
+    assert check(grown, schema, path, toy_project()).failures == ()
+
+
+def test_columns_without_a_value_do_not_crash(toy_table, tmp_path):
+    made = Project.model_validate(
+        {"name": "toy", "problem": "tabular-regression", "data": {"source": "toy.csv", "target": "amount"}}
+    )
+    raw = toy_table.drop(columns="churned").assign(empty=np.nan, nothing=None)
+    schema = infer_schema(raw, made.data, made.problem)
+    path = tmp_path / "expectations.json"
+    write_suite(conform(raw, schema), schema, path)
+    assert check(conform(raw, schema), schema, path, made).passed
+
+
+def test_identifiers_that_were_unique_must_stay_so(toy_table, tmp_path, toy_project):
+    raw = toy_table.drop(columns="churned").assign(order=[f"o{i * 7919 % 10007:05d}" for i in range(600)])
+    schema = infer_schema(raw, toy_project().data, "tabular-regression")
+    path = tmp_path / "expectations.json"
+    write_suite(conform(raw, schema), schema, path)
+    raw.loc[4, "order"] = raw.loc[9, "order"]
+    result = check(conform(raw, schema), schema, path, toy_project())
+    assert list(result.bad) == [4, 9]
+    assert "'order' must be unique" in result.bad[4]
+
+
+@pytest.mark.parametrize(
+    "expectation",
+    [
+        {"type": "expect_column_to_exist", "kwargs": {"column": "size2"}},
+        {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "size", "min_value": 1e6}},
+    ],
+)
+def test_what_fails_for_the_whole_table_is_no_row(suite, toy_project, expectation):
+    schema, frame, path = suite
+    path.write_text(json.dumps({"expectations": [expectation]}))
+    result = check(frame, schema, path, toy_project())
+    assert (result.passed, result.quarantined) == (False, 0)
+    assert [failure.kind for failure in result.failures] == ["table"]
+    assert "\n" not in result.cause

@@ -63,3 +63,20 @@ def test_a_target_without_a_choice_stops(toy_table):
         ("one-class", "stop"),
         ("constant-target", "stop"),
     ]
+
+
+def test_what_is_ignored_is_not_spoken_of_again(toy_table):
+    table = toy_table.drop(columns="churned").assign(copy=toy_table["amount"])
+    assert look(table, "amount", ignore=("copy",)) == {}
+
+
+@pytest.mark.parametrize("answers", [{"yes": 1, "no": 0}, {"yes": "won", "no": "lost"}, {"yes": "late", "no": None}])
+def test_the_target_in_other_words_is_named(toy_table, answers):
+    table = toy_table.drop(columns="amount").assign(outcome=toy_table["churned"].map(answers))
+    assert ("outcome", "leak") in look(table, "churned", "tabular-classification")
+
+
+def test_columns_without_a_value_and_small_tables_do_not_crash(toy_table):
+    table = toy_table.drop(columns="churned").assign(empty=np.nan, nothing=None)
+    assert look(table, "amount") == {}
+    assert look(table.iloc[:20], "amount") == {}

@@ -10,7 +10,10 @@ from treadle.schema import FEATURE_KINDS, Column, Schema
 def schema():
     kinds = (*FEATURE_KINDS, "text", "identifier", "constant")
     columns = [Column(name=kind, kind=kind) for kind in kinds]
-    more = [Column(name="naïve Größe", kind="number", low=-1.5, high=2.0, example=0.25), Column(name="y", kind="number")]
+    more = [
+        Column(name="naïve Größe", kind="number", low=-1.5, high=2.0, example=0.25),
+        Column(name="y", kind="number"),
+    ]
     return Schema(columns=(*columns, *more), target="y", group="category", ignored=("integer",))
 
 

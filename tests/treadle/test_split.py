@@ -1,13 +1,113 @@
-"""Parts never share a row, judges are the newest, the holdout stays, and a retrain is judged on what is unseen."""
+"""The split: by time, by group or stratified, seeded, and never leaking."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from treadle.data import AT, conform, infer_schema
+from treadle.data import AT, ROW, conform, infer_schema
 from treadle.errors import BadData
 from treadle.project import Data, Project
 from treadle.split import MIN_JUDGES, split_rows
+
+
+def project(problem="tabular-regression", **changes):
+    target = "amount" if problem.endswith("regression") else "churned"
+    data = {"source": "t.csv", "target": target} | changes.pop("data", {})
+    return Project.model_validate({"name": "toy", "problem": problem, "data": data} | changes)
+
+
+def frame_of(table, made):
+    other = "churned" if made.data.target == "amount" else "amount"
+    raw = table.drop(columns=other)
+    schema = infer_schema(raw, made.data, made.problem)
+    return conform(raw, schema), schema
+
+
+def at(frame, ids):
+    return frame.set_index(ROW)[AT][list(ids)]
+
+
+def test_by_time_judges_are_the_newest_and_nothing_is_in_two_parts(toy_table):
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    split = split_rows(frame, made, schema, frozen=None, seen=None)
+    parts = [split.train, split.valid, split.test, split.holdout]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 600
+    assert at(frame, split.train).max() < at(frame, split.valid).min()
+    assert at(frame, split.valid).max() < at(frame, split.test).min()
+    assert len(split.test) == pytest.approx(0.2 * 540, abs=12)
+    days = at(frame, split.holdout).dt.floor("D")
+    assert not days.isin(at(frame, split.train + split.test).dt.floor("D")).any()
+
+
+def test_groups_never_straddle(toy_table):
+    table = toy_table.assign(family=np.arange(600) // 7)
+    made = project(data={"group": "family"})
+    frame, schema = frame_of(table, made)
+    split = split_rows(frame, made, schema, frozen=None, seen=None)
+    groups = [
+        set(frame.set_index(ROW)["family"][list(part)])
+        for part in (split.train, split.valid, split.test, split.holdout)
+    ]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert "family" not in [c.name for c in schema.features]
+
+
+def test_stratified_keeps_the_shares_and_the_seed(toy_table):
+    made = project("tabular-classification")
+    frame, schema = frame_of(toy_table, made)
+    split = split_rows(frame, made, schema, frozen=None, seen=None)
+    label = frame.set_index(ROW)["churned"]
+    for part in (split.train, split.valid, split.test, split.holdout):
+        assert (label[list(part)] == "yes").mean() == pytest.approx(0.5, abs=0.05)
+    assert split == split_rows(frame, made, schema, frozen=None, seen=None)
+
+
+def test_repeats_of_a_row_stay_together(toy_table):
+    table = pd.concat([toy_table.drop(columns="when"), toy_table.drop(columns="when")], ignore_index=True)
+    made = project("tabular-classification")
+    frame, schema = frame_of(table, made)
+    split = split_rows(frame, made, schema, frozen=None, seen=None)
+    parts = [{row.split("#")[0] for row in part} for part in (split.train, split.valid, split.test, split.holdout)]
+    assert sum(map(len, parts)) == len(set().union(*parts))
+
+
+def test_a_retrain_is_judged_on_the_newest_rows_that_the_champion_has_not_seen(toy_table):
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    first = split_rows(frame[:400], made, schema, frozen=None, seen=None)
+    seen = set(first.train + first.valid + first.test)
+    again = split_rows(frame, made, schema, frozen=set(first.holdout), seen=seen)
+    assert set(again.holdout) == set(first.holdout)
+    assert not set(again.test) & seen
+    assert len(again.test) == 100
+    assert at(frame, again.test).min() > at(frame, again.train + again.valid).max()
+
+
+def test_without_new_rows_the_holdout_judges(toy_table):
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    first = split_rows(frame, made, schema, frozen=None, seen=None)
+    again = split_rows(frame, made, schema, frozen=set(first.holdout), seen=set(first.train + first.valid + first.test))
+    assert again.test == ()
+    assert "holdout judges" in again.how
+
+
+def test_history_bounds_what_is_learned_from(toy_table):
+    made = project(data={"time": "when"}, retrain={"history": "10d"})
+    frame, schema = frame_of(toy_table, made)
+    split = split_rows(frame, made, schema, frozen=None, seen=None)
+    assert at(frame, split.train).min() >= frame[AT].max() - pd.Timedelta("10d")
+
+
+def test_too_few_rows_and_too_rare_classes_are_named(toy_table):
+    made = project("tabular-classification")
+    frame, schema = frame_of(toy_table, made)
+    with pytest.raises(BadData, match="50 or more"):
+        split_rows(frame[:49], made, schema, frozen=None, seen=None)
+    with pytest.raises(BadData, match="'no'"):
+        split_rows(frame[frame["churned"] == "yes"], made, schema, frozen=None, seen=None)
+
 
 CLASSES, NUMBERS = "tabular-classification", "tabular-regression"
 
@@ -52,9 +152,6 @@ def assert_apart(frame, split):
     together = [row for part in parts_of(split).values() for row in part]
     assert len(together) == len(set(together))
     assert set(together) <= set(frame["__row__"])
-
-
-# -- the first run ----------------------------------------------------------------------------------------------------
 
 
 def test_random_split_has_the_shares_and_every_row(make):
@@ -117,37 +214,9 @@ def test_a_few_days_still_give_a_holdout(make):
     assert len(split.test) > 0
 
 
-def test_groups_never_straddle(make):
-    rows = table(800)
-    rows["who"] = [f"p{i}" for i in np.random.default_rng(1).integers(0, 80, 800)]
-    frame, project, schema = make(rows, group="who")
-    split = first(frame, project, schema)
-    assert_apart(frame, split)
-    seen_in = [set(rows_of(frame, ids)["who"]) for ids in parts_of(split).values()]
-    assert sum(map(len, seen_in)) == len(set.union(*seen_in)) == frame["who"].nunique()
-
-
-def test_repeats_of_a_row_never_straddle(make):
-    rows = pd.concat([table(300)] * 3)
-    frame, project, schema = make(rows)
-    split = first(frame, project, schema)
-    bare = [{row.split("#")[0] for row in ids} for ids in parts_of(split).values()]
-    assert sum(map(len, bare)) == len(set.union(*bare))
-
-
 def test_no_holdout_when_none_is_wanted(make):
     frame, project, schema = make(table(), split={"holdout": 0})
     assert first(frame, project, schema).holdout == ()
-
-
-def test_history_limits_who_learns(make):
-    frame, project, schema = make(timed(24 * 60), NUMBERS, time="when", retrain={"history": "20d"})
-    split = first(frame, project, schema)
-    oldest = rows_of(frame, split.train)[AT].min()
-    assert oldest >= frame[AT].max() - pd.Timedelta(days=20)
-
-
-# -- a retrain --------------------------------------------------------------------------------------------------------
 
 
 def test_a_retrain_is_judged_on_unseen_rows_and_keeps_the_holdout(make):
@@ -162,31 +231,10 @@ def test_a_retrain_is_judged_on_unseen_rows_and_keeps_the_holdout(make):
     assert set(old.test) <= {*split.train, *split.valid}
 
 
-def test_a_timed_retrain_is_judged_on_the_newest_half_of_the_unseen(make):
-    frame, project, schema = make(timed(1000), NUMBERS, time="when")
-    known = frame[AT] < frame[AT].sort_values().iloc[800]
-    old = first(frame[known].reset_index(drop=True), project, schema)
-    seen = {*old.train, *old.valid, *old.test}
-    split = split_rows(frame, project, schema, frozen=set(old.holdout), seen=seen)
-    assert len(split.test) == 100
-    assert rows_of(frame, split.test)[AT].min() > rows_of(frame, {*split.train, *split.valid})[AT].max()
-
-
 def test_judges_are_at_most_a_window(make):
     frame, project, schema = make(table(1000), watch={"window": 40})
     split = split_rows(frame, project, schema, frozen=set(), seen={frame["__row__"][0]})
     assert len(split.test) == pytest.approx(40, abs=2)
-
-
-def test_with_few_unseen_rows_the_holdout_judges(make):
-    frame, project, schema = make(table(600))
-    old = first(frame, project, schema)
-    everything = {*old.train, *old.valid, *old.test}
-    unseen = set(list(old.train)[: MIN_JUDGES - 1])
-    split = split_rows(frame, project, schema, frozen=set(old.holdout), seen=everything - unseen)
-    assert split.test == ()
-    assert "holdout judges" in split.how
-    assert set(split.train) | set(split.valid) == everything
 
 
 def test_without_unseen_rows_and_holdout_nobody_can_judge(make):
@@ -232,9 +280,6 @@ def test_groups_that_all_reach_the_last_day_are_drawn_one_by_one(make):
     split = first(frame, project, schema)
     assert len(split.test) == pytest.approx(0.2 * 810, abs=30)
     assert "by time, in whole `shop` groups" in split.how
-
-
-# -- too little -------------------------------------------------------------------------------------------------------
 
 
 def test_too_few_rows_say_how_many_are_needed(make):

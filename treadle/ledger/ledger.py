@@ -107,7 +107,9 @@ class Ledger:
                     connection.execute(insert(feedback), rows)
         except IntegrityError:  # the same labels came twice at once: what is there now decides
             if attempts == 0:
-                raise Conflict("These labels are being written by others again and again; send them once more.") from None
+                raise Conflict(
+                    "These labels are being written by others again and again; send them once more."
+                ) from None
             return self.add_feedback(model, labels, attempts - 1)
         return Counts(len(new), len(labels) - len(new))
 

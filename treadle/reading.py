@@ -265,7 +265,7 @@ def _read_sql(url: str, query: str) -> pd.DataFrame:
                 frame = pd.read_sql(text(query), connection)
         finally:
             engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
         said = re.split(r"\s*\[SQL:|\s*\(Background", _line(error))[0]
         raise BadData(f"The query failed: {said} (data.source, data.query)") from error
     if frame.empty:

@@ -62,11 +62,24 @@ def to_numbers(values: pd.Series) -> pd.Series:
         numbers = values.astype("Float64").astype("float64")
     else:
         text = as_text(values)
-        numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+        numbers = _exact(text)
         odd = numbers.isna() & text.notna()
         if odd.any():
-            numbers = numbers.mask(odd, pd.to_numeric(plain_number(text[odd]), errors="coerce").astype("float64"))
+            numbers = numbers.mask(odd, _exact(plain_number(text[odd])))
     return numbers.where(np.isfinite(numbers))
+
+
+def _exact(text: pd.Series) -> pd.Series:
+    """Text as the nearest float64; `pandas.to_numeric` alone is one unit in the last place off for some long ones."""
+    numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+    return pd.Series([_nearest(t, n) for t, n in zip(text, numbers, strict=True)], index=text.index, dtype="float64")
+
+
+def _nearest(text: object, rough: float) -> float:
+    try:
+        return rough if rough != rough else float(str(text))  # noqa: PLR0124 - NaN: it is not a number
+    except ValueError:
+        return rough
 
 
 def plain_number(text: pd.Series) -> pd.Series:

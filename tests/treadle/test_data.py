@@ -112,7 +112,6 @@ def test_sql_needs_a_query_a_database_and_rows(tmp_path):
     assert not (tmp_path / "nowhere.db").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="pandas.errors.DatabaseError leaves reading._read_sql as it is")
 def test_a_query_that_fails_is_one_line(tmp_path):
     path = tmp_path / "a.db"
     sqlite3.connect(path).close()
@@ -122,7 +121,6 @@ def test_a_query_that_fails_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="pandas.to_numeric is one unit in the last place off for 11 % of 17-digit texts")
 def test_numbers_of_full_precision_are_read_exactly():
     numbers = np.random.default_rng(0).normal(50, 10, 1000)
     column = infer_column(pd.Series(numbers, name="x"))

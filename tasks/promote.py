@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -43,6 +43,9 @@ def promote_model(turn: Turn, rows: Rows, version: Registered) -> Verdict:
     for _ in range(5):  # somebody else may promote in between: compare again, with the new champion
         champion = ledger.champion(project.name)
         gate = _hold_gate(turn, rows, project, champion)
+        gate = replace(
+            gate, reason=f"{gate.reason} {_say_holdout(turn, rows, project, version.version, champion)}".strip()
+        )
         try:
             return _act_on(turn, project, ledger, version.version, champion, gate)
         except Conflict:
@@ -76,6 +79,23 @@ def _hold_gate(turn: Turn, rows: Rows, project: Project, champion: Champion | No
         seed=project.split.seed,
         versus=versus,
     )
+
+
+def _say_holdout(turn: Turn, rows: Rows, project: Project, version: int, champion: Champion | None) -> str:
+    """The frozen holdout, which does not decide: what both versions, as they would serve, make of it."""
+    held = parts_of(turn, rows, "holdout")
+    if not len(held) or judge_part(turn) == "holdout":
+        return ""
+    settings = Settings()
+    ledger, problem = Ledger.open(settings), load_problem(project.problem)
+    schema = Schema.load(turn.path("schema.json"))
+    metric = problem.metrics[pick_metric(problem, project.promote.metric)]
+    y = problem.encode_target(held[schema.target], schema)
+    scores = [
+        f"{metric.score(y, open_version(settings, ledger, project.name, number).answer(held)):.4g} by version {number}"
+        for number in (version, *([champion.version] if champion else []))
+    ]
+    return f"On the frozen holdout ({len(held):,} rows, beside the decision): {', '.join(scores)}."
 
 
 def _act_on(

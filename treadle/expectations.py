@@ -203,7 +203,13 @@ def _failure(result: Any, frame: pd.DataFrame) -> tuple[Failure, list[int]]:
     share = len(rows) / max(1, len(frame))
     said = _say(config.type, column, kwargs)
     if "mostly" in kwargs or not rows:
-        return Failure(config.type, column, "table", f"{said} ({share:.0%} of the rows do not)", len(rows)), []
+        return Failure(
+            config.type,
+            column,
+            "table",
+            f"{said} (in {share:.0%} of the rows it is not so)" if rows else said,
+            len(rows),
+        ), []
     return Failure(config.type, column, "rows", said, len(rows)), rows
 
 

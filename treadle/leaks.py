@@ -14,7 +14,9 @@ from treadle.schema import Column, Schema
 MOST_ROWS = 4000
 LEAST_ROWS = 60
 TELLING_R2 = 0.9  # of one column alone, out of fold; carat alone has .86 on the price of diamonds
-TELLING_AUC = 0.95  # 2·AUC − 1 likewise
+TELLING_AUC = 0.9  # 2·AUC − 1 likewise
+ONE_SIDED = 0.98  # share of one class among the rows where a value is there at all
+LEAST_PRESENT = 20
 FOLDS = 3
 
 
@@ -46,7 +48,7 @@ def find_leaks(frame: pd.DataFrame, schema: Schema, problem: str) -> list[Findin
     for column in schema.columns:
         if column.name != schema.target and column.name not in schema.ignored:
             found += _look_at(sample, column, schema)
-    return found
+    return found + _sums(sample, schema)
 
 
 def _hopeless(target: pd.Series, schema: Schema, problem: str) -> Finding | None:
@@ -74,7 +76,7 @@ def _repeats(frame: pd.DataFrame) -> list[Finding]:
 
 def _look_at(sample: pd.DataFrame, column: Column, schema: Schema) -> list[Finding]:
     name, values = column.name, sample[column.name]
-    if values.astype(str).equals(sample[schema.target].astype(str)):
+    if _same_values(values, sample[schema.target]):
         return [
             Finding(
                 name,
@@ -87,12 +89,52 @@ def _look_at(sample: pd.DataFrame, column: Column, schema: Schema) -> list[Findi
         return [Finding(name, "identifier", f"'{name}' identifies rows; models do not see it.", "warn")]
     if column.kind in ("text", "constant", "datetime") or len(sample) < LEAST_ROWS:
         return []
+    one_sided = _one_sided(values, sample[schema.target], schema)
+    if one_sided:
+        said = f"Where '{name}' is there, the target is {one_sided}. If it is known only afterwards, put it under data.ignore."
+        return [Finding(name, "leak", said, "warn")]
     telling = _telling(values, column, sample[schema.target], schema)
     if telling < (TELLING_AUC if schema.classes else TELLING_R2):
         return []
     measure = "tells the classes apart" if schema.classes else "explains the target"
     said = f"'{name}' alone {measure} almost perfectly ({telling:.3f} of 1). If it is known only afterwards, put it under data.ignore."
     return [Finding(name, "leak", said, "warn")]
+
+
+def _same_values(values: pd.Series, target: pd.Series) -> bool:
+    """Whether two columns say the same, whatever their dtypes."""
+    one, other = (pd.to_numeric(column, errors="coerce") for column in (values, target))
+    if one.notna().all() and other.notna().all():
+        return bool((one == other).all())
+    return bool(values.astype(str).equals(target.astype(str)))
+
+
+def _one_sided(values: pd.Series, target: pd.Series, schema: Schema) -> str | None:
+    """The class that the target nearly always has where a mostly missing column has a value, if that says much."""
+    present = values.notna()
+    if not schema.classes or present.sum() < LEAST_PRESENT or present.mean() > 0.5:
+        return None
+    shares = target[present].value_counts(normalize=True)
+    common = str(shares.index[0])
+    says_much = float((target[~present] == common).mean()) < 1 - 2 * (1 - ONE_SIDED) - 0.1
+    return common if shares.iloc[0] >= ONE_SIDED and says_much else None
+
+
+def _sums(sample: pd.DataFrame, schema: Schema) -> list[Finding]:
+    """Pairs of columns that add up to the target, as casual and registered riders do."""
+    if schema.classes is not None or not len(sample):
+        return []
+    hidden = {schema.target, *schema.ignored}
+    names = [c.name for c in schema.columns if c.kind in ("number", "integer") and c.name not in hidden]
+    target = sample[schema.target].to_numpy(dtype=np.float64)
+    found = []
+    for i, first in enumerate(names):
+        rest = target - sample[first].to_numpy(dtype=np.float64)
+        for second in names[i + 1 :]:
+            if np.allclose(rest, sample[second].to_numpy(dtype=np.float64), atol=1e-9):
+                said = f"'{first}' and '{second}' add up to the target; put them under data.ignore."
+                found += [Finding(name, "leak", said, "warn") for name in (first, second)]
+    return found
 
 
 def _telling(values: pd.Series, column: Column, target: pd.Series, schema: Schema) -> float:

@@ -72,14 +72,11 @@ def to_numbers(values: pd.Series) -> pd.Series:
 def _exact(text: pd.Series) -> pd.Series:
     """Text as the nearest float64; `pandas.to_numeric` alone is one unit in the last place off for some long ones."""
     numbers = pd.to_numeric(text, errors="coerce").astype("float64")
-    return pd.Series([_nearest(t, n) for t, n in zip(text, numbers, strict=True)], index=text.index, dtype="float64")
-
-
-def _nearest(text: object, rough: float) -> float:
+    read = numbers.notna()
     try:
-        return rough if rough != rough else float(str(text))  # noqa: PLR0124 - NaN: it is not a number
-    except ValueError:
-        return rough
+        return numbers.mask(read, text.where(read).astype("float64"))
+    except ValueError:  # a text that pandas reads and Python does not, such as hexadecimal digits
+        return numbers
 
 
 def plain_number(text: pd.Series) -> pd.Series:

@@ -80,3 +80,22 @@ def test_columns_without_a_value_and_small_tables_do_not_crash(toy_table):
     table = toy_table.drop(columns="churned").assign(empty=np.nan, nothing=None)
     assert look(table, "amount") == {}
     assert look(table.iloc[:20], "amount") == {}
+
+
+def test_columns_that_add_up_to_the_target_are_named(bikes):
+    found = look(bikes, "bikers", time="timestamp")
+    assert {"casual", "registered"} <= {column for column, kind in found if kind == "leak"}
+
+
+def test_a_value_that_only_one_class_has_is_named(toy_table):
+    """As the number of the body on the Titanic: only the dead have one, and few of them."""
+    table = toy_table.drop(columns="amount")
+    table["body"] = np.where((table["churned"] == "no") & (np.arange(600) % 8 == 0), np.arange(600), np.nan)
+    assert "the target is no" in look(table, "churned", "tabular-classification")["body", "leak"].detail
+
+
+def test_a_copy_in_another_dtype_is_a_copy(toy_table):
+    table = toy_table.assign(
+        churned=np.where(toy_table["churned"] == "yes", 1, 0), twin=1.0 * (toy_table["churned"] == "yes")
+    )
+    assert ("twin", "duplicate-of-target") in look(table.drop(columns="amount"), "churned", "tabular-classification")

@@ -83,8 +83,7 @@ def _columns(model: ServedModel) -> dict[str, Any]:
     properties = {}
     for column in model.manifest.columns:
         kind: dict[str, Any] = dict(_TYPES[column.kind])
-        if column.nullable:
-            kind["type"] = [kind["type"], "null"]
+        kind["type"] = [kind["type"], "null"]  # null says "not known", in any column
         if column.categories:
             kind["examples"] = list(column.categories[:10])
         properties[column.name] = kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from uuid import uuid4
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
@@ -28,7 +29,16 @@ def same_table_and_rules(_context: TaskRunContext, inputs: dict[str, object]) ->
     project = load_project(turn.project)
     suite = project.folder / project.validation.suite
     rules = hashlib.sha256(suite.read_bytes()).hexdigest() if suite.exists() else "first run"
-    return f"validate-{project.name}-{project.digest}-{rows.digest}-{rules}"
+    return f"validate-{project.name}-{_generation(project.name)}-{project.digest}-{rows.digest}-{rules}"
+
+
+def _generation(name: str) -> str:
+    """A mark that goes when the project's snapshots go: a cached answer must not name a file that was removed."""
+    path = Settings().state_dir / "snapshots" / name / ".generation"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid4().hex)
+    return path.read_text()
 
 
 @step(

@@ -74,7 +74,6 @@ def test_a_challenger_waits_for_a_person_and_holds_nothing(platform, treadle):
     summary = treadle("train", "toy", "--deployed")
     assert summary["decision"] == "pending-approval", summary
     ledger = Ledger.open(platform)
-    assert ledger.champion("toy") is None
     assert not ledger.in_flight("toy")
     (waiting,) = wait_for(lambda: runs_of(platform, "promote", "Suspended"))
     answer = {"run_input": {"approve": True, "comment": "looks right"}}
@@ -86,6 +85,7 @@ def test_a_challenger_waits_for_a_person_and_holds_nothing(platform, treadle):
 
 
 def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform, treadle):
+    """Whether or not there is a champion by now."""
     before = len(runs_of(platform, "train", "COMPLETED"))
     deployment = prefect(platform, "deployments/filter", {"flows": {"name": {"any_": ["train"]}}})[0]
     run = prefect(platform, f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"project": "toy"}})
@@ -101,5 +101,5 @@ def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform,
     wait_for(lambda: any(r["id"] == run["id"] for r in runs_of(platform, "train", "CRASHED")))
     wait_for(lambda: all(row["state"] == "running" for row in treadle("status") if row["name"] == "worker"))
     summary = treadle("train", "toy", "--deployed")
-    assert summary["decision"] in ("kept", "pending-approval")
+    assert summary["decision"] in ("kept", "rejected", "pending-approval")
     assert len(runs_of(platform, "train", "COMPLETED")) == before + 1

@@ -118,13 +118,9 @@ def test_train_prints_what_scripts_rely_on(trained, home):
     assert (home / ".treadle/reports/orders/validation.html").exists()
 
 
-def test_models_lists_the_champion(treadle, trained):
-    (row,) = treadle("models", "orders")
-    assert (row["name"], row["version"], row["aliases"]) == ("orders", 1, ["champion"])
-    assert row["run_id"] == trained[1]["run_id"]
-
-
-def test_the_service_answers_and_learns_of_labels_and_the_watch_judges(treadle, service, home):
+@pytest.fixture(scope="module")
+def looks(treadle, service):
+    """150 predictions whose labels are a hundred hours off, and two looks at them, an hour apart."""
     example = httpx.get(service).raise_for_status().json()["example"]["rows"][0]
     rng = np.random.default_rng(1)
     rows = [
@@ -132,47 +128,63 @@ def test_the_service_answers_and_learns_of_labels_and_the_watch_judges(treadle, 
     ]
     times = [f"2023-07-{1 + i // 24:02}T{i % 24:02}:00:00Z" for i in range(150)]
     answer = httpx.post(f"{service}/predict", json={"rows": rows, "at": times}).raise_for_status().json()
-    ids = [prediction["id"] for prediction in answer["predictions"]]
-    labels = [
-        {"id": i, "label": 100 + p["prediction"], "at": t}
-        for i, p, t in zip(ids, answer["predictions"], times, strict=True)
-    ]
-    assert httpx.post(f"{service}/feedback", json={"labels": labels}).json() == {"accepted": 150, "repeated": 0}
-    look = treadle("watch", "orders", "--at", "2023-07-08T00:00:00Z")
+    given = answer["predictions"]
+    labels = [{"id": p["id"], "label": 100 + p["prediction"], "at": t} for p, t in zip(given, times, strict=True)]
+    counts = httpx.post(f"{service}/feedback", json={"labels": labels}).json()
+    first = treadle("watch", "orders", "--at", "2023-07-08T00:00:00Z")
+    return counts, first, treadle("watch", "orders", "--at", "2023-07-08T01:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def retrained(treadle, looks):
+    return treadle("train", "orders", "--trials", "2", "--at", "2023-07-09T00:00:00Z")
+
+
+def aliases(treadle):
+    return {row["version"]: row["aliases"] for row in treadle("models", "orders")}
+
+
+def test_models_lists_versions_with_their_runs(treadle, trained):
+    rows = {row["version"]: row for row in treadle("models", "orders")}
+    assert set(rows[1]) >= {"name", "version", "aliases", "metrics", "run_id"}
+    assert rows[1]["run_id"] == trained[1]["run_id"]
+
+
+def test_the_watch_judges_by_labels_and_the_policy_holds_back_a_second_retrain(looks):
+    counts, look, again = looks
+    assert counts == {"accepted": 150, "repeated": 0}
     assert set(look) >= {"project", "verdict", "reason", "window", "columns", "report"}
     assert look["verdict"] == "quality-loss"
     assert look["window"] == {"rows": 150, "labelled": 150}
     assert {"name", "statistic", "threshold", "drifted"} == set(look["columns"][0])
     assert look["report"]
     assert look["retrain"]
-    again = treadle("watch", "orders", "--at", "2023-07-08T01:00:00Z")
     assert not again["retrain"]
     assert "cooldown" in again["retrain_reason"]
 
 
-def test_a_retrain_is_compared_with_the_champion_and_swapped_in(treadle, service):
-    """The labels are a hundred hours off: the challenger that knows them must win, on rows that neither has seen."""
-    summary = treadle("train", "orders", "--trials", "2", "--at", "2023-07-09T00:00:00Z")
-    assert summary["decision"] == "promoted", summary["reason"]
-    assert summary["challenger"] < summary["champion"]
-    assert "that neither has learned from" in summary["reason"]
+def test_a_retrain_is_compared_with_the_champion_and_swapped_in(retrained, service):
+    """The challenger that knows the new labels must win, on rows that neither has seen."""
+    assert retrained["decision"] == "promoted", retrained["reason"]
+    assert retrained["challenger"] < retrained["champion"]
+    assert "that neither has learned from" in retrained["reason"]
+    assert "On the frozen holdout" in retrained["reason"]
     for _ in range(100):
-        if httpx.get(service).json()["version"] == summary["version"]:
-            break
+        if httpx.get(service).json()["version"] == retrained["version"] == 2:
+            return
         time.sleep(0.1)
-    assert httpx.get(service).json()["version"] == 2
-    aliases = {row["version"]: row["aliases"] for row in treadle("models", "orders")}
-    assert aliases == {2: ["champion"], 1: ["previous"]}
+    pytest.fail("the service did not swap")
 
 
-def test_rollback_and_promote_by_hand(treadle, trained):
+def test_rollback_and_promote_by_hand(treadle, retrained):
+    assert aliases(treadle) == {2: ["champion"], 1: ["previous"]}
     treadle("rollback", "orders")
-    assert {row["version"]: row["aliases"] for row in treadle("models", "orders")}[1] == ["champion"]
+    assert aliases(treadle)[1] == ["champion"]
     treadle("promote", "orders", "2")
-    assert {row["version"]: row["aliases"] for row in treadle("models", "orders")}[2] == ["champion"]
+    assert aliases(treadle)[2] == ["champion"]
 
 
-def test_batch_scoring_gives_one_row_a_row(treadle, table, home):
+def test_batch_scoring_gives_one_row_a_row(treadle, table, home, trained):
     out = home / "answers.csv"
     said = treadle("predict", "orders", str(table), "--to", str(out))
     answers = pd.read_csv(out)

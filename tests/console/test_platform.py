@@ -117,7 +117,7 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
     assert "up already" in again.stderr
 
     os.kill(states(home)["api"]["pid"], signal.SIGKILL)
-    back = wait_until(lambda: (row := states(home)["api"])["state"] == "running" and row["restarts"] == 1 and row, 30)
+    back = wait_until(lambda: (row := states(home)["api"])["state"] == "running" and row["restarts"] == 1 and row, 120)
     assert back["restarts"] == 1
 
     assert json.loads(treadle(home, "down", "--json").stdout) == {"stopped": True}

@@ -12,18 +12,14 @@ from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
 from treadle.ledger.records import Champion, Lease, to_us
-from treadle.ledger.tables import champions, leases, promotions, versions
+from treadle.ledger.tables import champions, leases, promotions
 
 
 def read_champion(engine: Engine, model: str) -> Champion | None:
     """The champion's row."""
-    with engine.connect() as connection:
-        return _champion_row(connection, model)
-
-
-def _champion_row(connection: Connection, model: str) -> Champion | None:
     row = champions.c
-    found = connection.execute(select(row.version, row.previous, row.fence).where(row.model == model)).first()
+    with engine.connect() as connection:
+        found = connection.execute(select(row.version, row.previous, row.fence).where(row.model == model)).first()
     return Champion(*found) if found else None
 
 
@@ -53,15 +49,11 @@ def swap_champion(
         lease_fence: The lease under which the caller works; a newer lease makes it void.
 
     Raises:
-        NotFound: The version is not registered, or was deleted meanwhile.
-        Conflict: It is champion already, or another champion, or another lease, came first; compare again.
+        Conflict: Another champion, or another lease, came first; compare again.
     """
-    if version == expected:
-        raise Conflict(f"Version {version} of '{model}' is champion already.")
     try:
         with engine.begin() as connection:
             _write_champion(connection, model, version, expected, lease_fence)
-            _hold_version(connection, model, version)
             fence = connection.execute(select(champions.c.fence).where(champions.c.model == model)).scalar_one()
             connection.execute(
                 insert(promotions).values(
@@ -82,48 +74,16 @@ def _write_champion(
         connection.execute(
             insert(champions).values(model=model, version=version, previous=None, fence=1, updated_us=now)
         )
-    else:
-        row = champions.c
-        swap = update(champions).where(row.model == model, row.version == expected)
-        new = {"version": version, "previous": expected, "fence": row.fence + 1, "updated_us": now}
-        if connection.execute(swap.values(**new)).rowcount != 1:
-            raise _lost(model, expected)
+    row = champions.c
+    held = select(leases.c.model).where(leases.c.model == model, leases.c.fence == lease_fence).exists()
+    conditions = [row.model == model, row.version == (version if expected is None else expected)]
     if lease_fence is not None:
-        _check_lease(connection, model, lease_fence)
-
-
-def _check_lease(connection: Connection, model: str, fence: int) -> None:
-    """Refuse who was taken for dead. The row stays locked, so that nobody takes the lease over before the commit."""
-    held = select(leases.c.fence).where(leases.c.model == model).with_for_update()
-    newest = connection.execute(held).scalar()
-    if newest != fence:
-        raise Conflict(
-            f"The train lease of '{model}' that this promotion works under ({fence}) was taken over ({newest}); train again."
-        )
-
-
-def _hold_version(connection: Connection, model: str, version: int) -> None:
-    """Keep a version from being deleted before the promotion commits; SQLite has one writer and needs no lock."""
-    wanted = select(versions.c.version).where(versions.c.model == model, versions.c.version == version)
-    if connection.execute(wanted.with_for_update()).first() is None:
-        raise NotFound(f"'{model}' has no version {version} to promote. `treadle models {model}` lists its versions.")
-
-
-def remove_version(engine: Engine, model: str, version: int) -> None:
-    """Delete a version's record, unless it serves or would serve after a rollback.
-
-    Raises:
-        NotFound: There is none.
-        Conflict: It is the champion or the one before.
-    """
-    row = versions.c
-    with engine.begin() as connection:  # delete first, ask then: whoever promotes it waits for this row, or is seen
-        if connection.execute(delete(versions).where(row.model == model, row.version == version)).rowcount != 1:
-            raise NotFound(f"'{model}' has no version {version}. `treadle models {model}` lists its versions.")
-        champion = _champion_row(connection, model)
-        if champion is not None and version in {champion.version, champion.previous}:
-            role = "the champion" if version == champion.version else "what a rollback restores"
-            raise Conflict(f"Version {version} of '{model}' is {role}; promote another version before deleting it.")
+        conditions.append(held)
+    new = {"version": version, "previous": expected, "updated_us": now}
+    if expected is not None:
+        new["fence"] = row.fence + 1
+    if connection.execute(update(champions).where(*conditions).values(**new)).rowcount != 1:
+        raise _lost(model, expected)
 
 
 def _lost(model: str, expected: int | None) -> Conflict:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, and_, delete, func, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from treadle.errors import Conflict, NotFound
+from treadle.errors import Conflict, NotFound, Unavailable
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.database import open_engine
 from treadle.ledger.records import (
@@ -74,6 +74,8 @@ class Ledger:
             raise Conflict(
                 "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
             ) from error
+        except OperationalError as error:
+            raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
 
     def add_feedback(self, model: str, labels: Sequence[Feedback], attempts: int = 3) -> Counts:
         """Commit labels, all or none; the same label again changes nothing.
@@ -179,10 +181,6 @@ class Ledger:
                 connection.execute(insert(versions).values(**values))
         except IntegrityError as error:
             raise Conflict(f"Version {version.version} of '{version.model}' is registered already.") from error
-
-    def remove_version(self, model: str, version: int) -> None:
-        """Delete a version's record; see `treadle.ledger.champions.remove_version`."""
-        champion_rows.remove_version(self.engine, model, version)
 
     def version(self, model: str, version: int) -> Version | None:
         """One version's record."""

@@ -16,7 +16,7 @@ import pytest
 from console import supervision
 from treadle.settings import Settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.enable_socket, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.enable_socket, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
 
 PROJECT = """
 name: shop

@@ -21,6 +21,7 @@ QUALITY_FALSE_ALARM = 0.02
 LEAST_EFFECT = 0.1  # a smaller distance does not matter, however certain it is
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 BLOCK_STARTS = 40
+BLOCKS = 3  # of a shorter reference a block is a third, and the margin is the widest
 SAMPLES = 4000
 
 
@@ -101,7 +102,7 @@ def judge(reference: Reference, window: Window, columns: Sequence[Column], watch
         watch: The project's thresholds.
         seed: Seed of the bootstrap.
     """
-    wrong = _invalid(window.rows, columns)
+    wrong = _invalid(reference, window, columns)
     if wrong:
         return Judgement("invalid", wrong)
     n = len(window.rows)
@@ -113,99 +114,136 @@ def judge(reference: Reference, window: Window, columns: Sequence[Column], watch
     quality = _quality(reference, window, seed) if len(window.losses) >= watch.min_labelled else None
     if quality is not None:
         return _by_quality(quality, drifts, inputs)
-    known = f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"
-    if moved:
-        return Judgement("drift", f"{inputs[0].upper()}{inputs[1:]} ({known}).", drifts)
-    return Judgement("ok", f"{inputs[0].upper()}{inputs[1:]} ({known}).", drifts)
+    said = f"{inputs[0].upper()}{inputs[1:]} ({_why_inputs(reference, window, watch)}).{_say_short(reference, n)}"
+    return Judgement("drift" if moved else "ok", said, drifts)
 
 
-def _invalid(rows: pd.DataFrame, columns: Sequence[Column]) -> str | None:
-    """Why the window is not one, if it is not."""
+def _why_inputs(reference: Reference, window: Window, watch: Watch) -> str:
+    """Why quality does not decide."""
+    if len(window.losses) < watch.min_labelled:
+        return f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"
+    return f"{len(window.losses)} labels, but the version kept no losses to compare them with"
+
+
+def _say_short(reference: Reference, n: int) -> str:
+    if not reference.timed or len(reference.rows) >= BLOCKS * n:
+        return ""
+    return f" The reference has only {len(reference.rows):,} rows, so the distances allowed are wide."
+
+
+def _invalid(reference: Reference, window: Window, columns: Sequence[Column]) -> str | None:
+    """Why the two cannot be compared, if they cannot."""
+    if not len(reference.rows):
+        return "The reference of this version holds no rows; train the model again."
     for column in columns:
-        if column.name not in rows:
+        if column.name not in window.rows:
             return f"The window lacks the column '{column.name}'; was the model's schema changed?"
-        values = rows[column.name]
-        numeric = column.kind in ("number", "integer", "boolean")
-        if numeric and not pd.api.types.is_numeric_dtype(values):
-            return f"The column '{column.name}' holds {values.dtype}, not numbers."
-        if numeric and np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)).any():
-            return f"The column '{column.name}' holds infinite values."
+        if column.name not in reference.rows:
+            return f"The reference lacks the column '{column.name}': the schema changed since; train the model again."
+        wrong = _not_numbers(window.rows[column.name]) if column.kind in ("number", "integer", "boolean") else None
+        if wrong:
+            return f"The column '{column.name}' holds {wrong}."
+    for whose, losses in (("reference", reference.losses), ("window", window.losses)):
+        odd = len(losses) - int(np.isfinite(losses).sum())
+        if odd:
+            return f"The loss of {odd:,} of {len(losses):,} labelled rows of the {whose} is not a finite number."
     return None
 
 
+def _not_numbers(values: pd.Series) -> str | None:
+    """What a column of numbers holds instead; a column without any value says nothing of its type."""
+    if not values.notna().any():
+        return None
+    if not pd.api.types.is_numeric_dtype(values):
+        return f"{values.dtype}, not numbers"
+    return "infinite values" if np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)).any() else None
+
+
 def _columns(reference: Reference, rows: pd.DataFrame, columns: Sequence[Column]) -> list[ColumnDrift]:
-    watched = [c for c in columns if c.kind != "datetime" and c.name in reference.rows]
+    watched = [c for c in columns if c.kind != "datetime"]
     return [_column(reference, rows[c.name], c, len(watched)) for c in watched]
 
 
 def _column(reference: Reference, values: pd.Series, column: Column, family: int) -> ColumnDrift:
     numeric = column.kind != "category"
-    normal = _plain(reference.rows[column.name], numeric)
-    current = _plain(values, numeric)
-    statistic = _distance(normal, current, numeric)
-    threshold = max(LEAST_EFFECT, _independent_bound(normal, len(current), family, numeric))
+    normal, current, size = _coded(reference.rows[column.name], values, numeric)
+    usual = _counts(normal, size)
+    statistic = _distance(usual, _counts(current, size), numeric)
+    threshold = max(LEAST_EFFECT, _independent_bound(usual, len(current), family, numeric))
     if reference.timed:
-        threshold = max(threshold, _block_bound(normal, len(current), numeric))
+        threshold = max(threshold, _block_bound(normal, size, len(current), numeric))
     threshold = min(threshold, 1.0)
     return ColumnDrift(column.name, round(statistic, 4), round(threshold, 4), bool(statistic > threshold))
 
 
-def _plain(values: pd.Series, numeric: bool) -> np.ndarray:
+def _coded(normal: pd.Series, current: pd.Series, numeric: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Both columns as codes, (n,) and (m,), and the number of codes: 0 for missing, numbers by rank from 1 on.
+
+    Counts of codes give every distance of every block without sorting it again.
+    """
     if numeric:
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return values.astype("object").where(values.notna(), "").astype(str).to_numpy(dtype=object)
+        both = np.concatenate([c.to_numpy(dtype=np.float64, na_value=np.nan) for c in (normal, current)])
+        known = ~np.isnan(both)
+        codes = np.zeros(len(both), dtype=np.int64)
+        ranked, ranks = np.unique(both[known], return_inverse=True)
+        codes[known] = ranks + 1
+        size = len(ranked) + 1
+    else:
+        texts = [c.astype("object").where(c.notna(), "").astype(str).to_numpy(dtype=object) for c in (normal, current)]
+        both = np.concatenate(texts)
+        codes, names = pd.factorize(both)
+        codes, size = np.where(both == "", 0, codes + 1), len(names) + 1
+    return codes[: len(normal)], codes[len(normal) :], size
+
+
+def _counts(codes: np.ndarray, size: int) -> np.ndarray:
+    return np.bincount(codes, minlength=size)
 
 
 def _distance(a: np.ndarray, b: np.ndarray, numeric: bool) -> float:
-    """KS distance of the known values, or the change of the missing share if that is larger; TV for categories."""
-    if not len(a) or not len(b):
+    """How far two counts of codes (size,) are apart, 0 to 1; unseen categories count in full.
+
+    Numbers: Kolmogorov-Smirnov distance of the known ones, or the change of the missing share if that is larger.
+    Categories: total variation, half the sum of the differences of shares.
+    """
+    rows_a, rows_b = int(a.sum()), int(b.sum())
+    if not rows_a or not rows_b:
         return 0.0
     if not numeric:
-        return _total_variation(a, b)
-    gap = abs(float(np.isnan(a).mean()) - float(np.isnan(b).mean()))
-    known_a, known_b = a[~np.isnan(a)], b[~np.isnan(b)]
-    if not len(known_a) or not len(known_b):
+        return float(np.abs(a / rows_a - b / rows_b).sum() / 2)
+    gap = abs(float(a[0]) / rows_a - float(b[0]) / rows_b)
+    known_a, known_b = rows_a - int(a[0]), rows_b - int(b[0])
+    if not known_a or not known_b:
         return gap
-    return max(gap, _ks(np.sort(known_a), np.sort(known_b)))
+    return max(gap, float(np.abs(np.cumsum(a[1:]) / known_a - np.cumsum(b[1:]) / known_b).max()))
 
 
-def _ks(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest distance of two empirical distributions; both sorted."""
-    at = np.concatenate([a, b])
-    return float(np.max(np.abs(np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b))))
-
-
-def _total_variation(a: np.ndarray, b: np.ndarray) -> float:
-    """Half the sum of the differences of shares; unseen categories count in full."""
-    p, q = pd.Series(a).value_counts(normalize=True), pd.Series(b).value_counts(normalize=True)
-    return float(p.sub(q, fill_value=0).abs().sum() / 2)
-
-
-def _independent_bound(normal: np.ndarray, n: int, family: int, numeric: bool) -> float:
+def _independent_bound(usual: np.ndarray, n: int, family: int, numeric: bool) -> float:
     """What independent rows exceed with probability FALSE_ALARM / family.
 
     Sources: for KS, the two-sample Smirnov bound (F. Massart 1990 gives its constant); for total variation, its mean plus
     McDiarmid's deviation (C. McDiarmid 1989), since one row moves it by 1/n at most.
     """
     level = FALSE_ALARM / max(1, family)
-    spread = 1 / n + 1 / max(1, len(normal))
+    rows = max(1, int(usual.sum()))
+    spread = 1 / n + 1 / rows
     if numeric:
         return float(np.sqrt(-np.log(level / 2) / 2 * spread))
-    shares = pd.Series(normal).value_counts(normalize=True).to_numpy()
+    shares = usual / rows
     expected = float(np.sum(np.sqrt(shares * (1 - shares) * spread))) / np.sqrt(2 * np.pi)
     return expected + float(np.sqrt(-np.log(level) / 2 * spread))
 
 
-def _block_bound(normal: np.ndarray, n: int, numeric: bool) -> float:
+def _block_bound(normal: np.ndarray, size: int, n: int, numeric: bool) -> float:
     """How far blocks of n rows of the reference are from the rest of it at most, and a margin for the few there are."""
-    n = min(n, len(normal) // 3)
+    n = min(n, len(normal) // BLOCKS)
     if n < 10:
         return 0.0
-    starts = np.unique(np.linspace(0, len(normal) - n, BLOCK_STARTS).astype(int))
+    usual = _counts(normal, size)
     worst = 0.0
-    for start in starts:
-        rest = np.concatenate([normal[:start], normal[start + n :]])
-        worst = max(worst, _distance(rest, normal[start : start + n], numeric))
+    for start in np.unique(np.linspace(0, len(normal) - n, BLOCK_STARTS).astype(int)):
+        block = _counts(normal[start : start + n], size)
+        worst = max(worst, _distance(usual - block, block, numeric))
     independent = max(1.0, len(normal) / n)
     return worst * (1 + 1 / np.sqrt(independent))
 

@@ -108,17 +108,22 @@ def judge(reference: Reference, window: Window, columns: Sequence[Column], watch
     n = len(window.rows)
     if n < watch.min_rows:
         return Judgement("insufficient-data", f"{n} predictions of this version; {watch.min_rows} are needed to judge.")
+    odd = len(window.losses) - int(np.isfinite(window.losses).sum())
+    reference = Reference(reference.rows, reference.timed, *_finite(reference.losses, reference.loss_days))
+    window = Window(window.rows, *_finite(window.losses, window.loss_days))
     drifts = tuple(_columns(reference, window.rows, columns))
     moved = [c.name for c in drifts if c.drifted]
     inputs = f"inputs moved: {', '.join(moved)}" if moved else "inputs are where they were"
+    if odd:
+        inputs += f"; losses left out, since they are not finite: {odd}"
     quality = _quality(reference, window, seed) if len(window.losses) >= watch.min_labelled else None
     if quality is not None:
         return _by_quality(quality, drifts, inputs)
-    said = f"{inputs[0].upper()}{inputs[1:]} ({_why_inputs(reference, window, watch)}).{_say_short(reference, n)}"
+    said = f"{inputs[0].upper()}{inputs[1:]} ({_why_inputs(window, watch)}).{_say_short(reference, n)}"
     return Judgement("drift" if moved else "ok", said, drifts)
 
 
-def _why_inputs(reference: Reference, window: Window, watch: Watch) -> str:
+def _why_inputs(window: Window, watch: Watch) -> str:
     """Why quality does not decide."""
     if len(window.losses) < watch.min_labelled:
         return f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"
@@ -145,9 +150,15 @@ def _invalid(reference: Reference, window: Window, columns: Sequence[Column]) ->
             return f"The column '{column.name}' holds {wrong}."
     for whose, losses in (("reference", reference.losses), ("window", window.losses)):
         odd = len(losses) - int(np.isfinite(losses).sum())
-        if odd:
+        if odd > len(losses) / 2:
             return f"The loss of {odd:,} of {len(losses):,} labelled rows of the {whose} is not a finite number."
     return None
+
+
+def _finite(losses: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and days without those that are no numbers: one absurd label must not make the others unknown."""
+    known = np.isfinite(losses)
+    return losses[known], days[known]
 
 
 def _not_numbers(values: pd.Series) -> str | None:

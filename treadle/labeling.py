@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,11 +42,22 @@ class Late:
 
 @dataclass(frozen=True)
 class RuleReport:
-    """How one rule did: rows it spoke on, rows it agreed on with known labels, and its weight in the vote."""
+    """How one rule did.
+
+    Attributes:
+        rule: Its import path.
+        spoke: Rows on which it did not abstain.
+        judged: Those of them whose label is known.
+        accuracy: The share of those on which it is right; `None` when there are none.
+        conflicts: Rows on which another rule said something else.
+        weight: Its weight in the vote.
+    """
 
     rule: str
     spoke: int
+    judged: int
     accuracy: float | None
+    conflicts: int
     weight: float
 
 
@@ -116,27 +132,35 @@ def load_rule(path: str, project: Project) -> Rule:
     """A labeling function by its import path; modules in the project's folder come first.
 
     Raises:
-        BadProject: There is no such module or function.
+        BadProject: There is no such module or function, or the module fails.
     """
     module_name, _, function = path.partition(":")
-    if not function:
+    if not function or not all(part.isidentifier() for part in module_name.split(".")):
         raise BadProject(f"label.rules: '{path}' is not an import path; write module:function.")
     file = project.folder / f"{module_name.replace('.', '/')}.py"
     try:
         if file.is_file():
-            spec = importlib.util.spec_from_file_location(
-                f"_rules_{project.name.replace('-', '_')}_{module_name}", file
-            )
-            assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - a .py file always has both
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            module = _run_file(file, f"_rules_{project.name.replace('-', '_')}_{module_name}")
         else:
             module = importlib.import_module(module_name)
-        return getattr(module, function)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError, SyntaxError) as error:
+        rule = getattr(module, function)
+    except Exception as error:
         raise BadProject(
-            f"label.rules: cannot load '{path}': {error}. It is looked for in {project.folder} first."
+            f"label.rules: cannot load '{path}': {type(error).__name__}: {error}. "
+            f"It is looked for in {project.folder} first."
         ) from error
+    if not callable(rule):
+        raise BadProject(f"label.rules: cannot load '{path}': it is a {type(rule).__name__}, not a function.")
+    return rule  # type: ignore[no-any-return]
+
+
+def _run_file(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - a .py file always has both
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
 
 
 def apply_rules(frame: pd.DataFrame, project: Project, schema: Schema) -> Ruled:
@@ -157,7 +181,7 @@ def apply_rules(frame: pd.DataFrame, project: Project, schema: Schema) -> Ruled:
         checked = pd.concat([sample, frame[~known]])
     votes = {path: _votes(path, load_rule(path, project), checked, schema) for path in project.label.rules}
     truth = checked[schema.target]
-    reports = tuple(_report(path, said, truth) for path, said in votes.items())
+    reports = tuple(_report(path, votes, truth) for path in votes)
     if known.all():
         return Ruled(
             frame, reports, 0, f"Every row has a label: {len(reports)} rules had nothing to fill.{_say_rules(reports)}"
@@ -188,20 +212,32 @@ def _votes(path: str, rule: Rule, frame: pd.DataFrame, schema: Schema) -> dict[A
             raise BadProject(
                 f"The rule '{path}' raised {type(error).__name__}: {error} on row {frame[ROW][index]}."
             ) from error
-        if label is not None and schema.classes and label not in schema.classes:
+        wrong = None if label is None else _not_a_label(label, schema)
+        if wrong:
             raise BadProject(
-                f"The rule '{path}' said '{label}', which is none of the classes ({', '.join(schema.classes[:10])})."
+                f"The rule '{path}' said {str(label)[:60]!r} on row {frame[ROW][index]}, which is {wrong}."
             )
         said[index] = label
     return said
 
 
-def _report(path: str, said: dict[Any, Any], truth: pd.Series) -> RuleReport:
+def _not_a_label(label: Any, schema: Schema) -> str | None:
+    """What is wrong with a rule's answer, if something is."""
+    if schema.classes:
+        known = isinstance(label, str) and label in schema.classes
+        return None if known else f"none of the classes ({', '.join(schema.classes[:10])})"
+    finite = isinstance(label, Real) and not isinstance(label, bool) and math.isfinite(label)
+    return None if finite else "not a finite number; return None to abstain"
+
+
+def _report(path: str, votes: dict[str, dict[Any, Any]], truth: pd.Series) -> RuleReport:
+    said = votes[path]
     spoke = [row for row, label in said.items() if label is not None]
     judged = [row for row in spoke if pd.notna(truth[row])]
     accuracy = float(np.mean([said[row] == truth[row] for row in judged])) if judged else None
+    conflicts = sum(any(other[row] not in (None, said[row]) for other in votes.values()) for row in spoke)
     weight = accuracy if accuracy is not None and len(judged) >= LEAST_KNOWN else 1.0
-    return RuleReport(path, len(spoke), accuracy, weight)
+    return RuleReport(path, len(spoke), len(judged), accuracy, conflicts, weight)
 
 
 def _vote(labels: dict[str, Any], weights: dict[str, float]) -> Any:
@@ -217,8 +253,10 @@ def _vote(labels: dict[str, Any], weights: dict[str, float]) -> Any:
 
 
 def _say_rules(reports: tuple[RuleReport, ...]) -> str:
-    known = [f"{r.rule} {r.accuracy:.0%} of {r.spoke:,}" for r in reports if r.accuracy is not None]
-    return f" Right on known labels: {', '.join(known)}." if known else ""
+    known = [f"{r.rule} {r.accuracy:.0%} of {r.judged:,}" for r in reports if r.accuracy is not None]
+    right = f" Right on known labels: {', '.join(known)}." if known else ""
+    conflicts = [f"{r.rule} {r.conflicts:,} of {r.spoke:,}" for r in reports if r.conflicts]
+    return right + (f" Contradicted by another rule: {', '.join(conflicts)}." if conflicts else "")
 
 
 def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.ndarray) -> Audit:
@@ -233,6 +271,8 @@ def audit_labels(frame: pd.DataFrame, schema: Schema, y: np.ndarray, answer: np.
     Source: confident learning, C. Northcutt et al. (2021), as in cleanlab; for regression, residuals beyond six robust
     standard deviations.
     """
+    if not len(y):
+        return Audit((), 0, "There are no labels to audit: nothing was done.")
     if schema.classes:
         from cleanlab.filter import find_label_issues
 

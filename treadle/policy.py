@@ -17,7 +17,7 @@ class Circumstances:
 
     Attributes:
         at: Event time of the verdict.
-        retrains: Event times of the retrains decided before.
+        retrains: Event times of the retrains decided before; those after `at` too, since clocks are set back.
         new_labels: Labelled rows newer than what the champion learned from.
         cpu_minutes: CPU minutes of training in the 24 hours before.
         in_flight: Whether a train run holds the lease now.
@@ -50,8 +50,7 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
     if verdict not in ASKING:
         return Decision(False, f"The verdict is {verdict}: nothing to retrain for.")
     rules = project.retrain
-    # A clock that was set back must not make the last retrain lie in the future for ever.
-    past = [min(moment, now.at) for moment in now.retrains]
+    past = _past(now, rules.cooldown)
     if now.in_flight:
         return Decision(False, f"{verdict}, but a train run is in flight already.")
     if past and now.at - max(past) < rules.cooldown:
@@ -75,3 +74,13 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
     if budget is not None and now.cpu_minutes >= budget:
         return Decision(False, f"{verdict}, but {now.cpu_minutes:.0f} of {budget:.0f} CPU minutes a day are spent.")
     return Decision(True, f"{verdict}: {said} {now.new_labels} new labelled rows to learn from.")
+
+
+def _past(now: Circumstances, cooldown: timedelta) -> list[datetime]:
+    """The retrains so far; one in the future was dated by another clock.
+
+    A clock that was set back a little must not end the cooldown, so such a retrain counts as of now. One farther ahead
+    than the cooldown lasts (and than a day) is a wrong date, and must not stop all retraining until that date has come.
+    """
+    ahead = max(cooldown, timedelta(days=1))
+    return [min(moment, now.at) for moment in now.retrains if moment - now.at <= ahead]

@@ -153,7 +153,9 @@ def search(spec: SearchSpec, progress: Callable[[Progress], None] | None = None)
         Path(spec.folder).mkdir(parents=True, exist_ok=True)
         return _search(spec, progress or _ignore, started)
     except ProcessLookupError as error:  # a worker that was just killed, seen in the act
-        raise Unavailable(f"A worker of the search died by SIGKILL: {error}. Run it again: finished trials are kept.") from error
+        raise Unavailable(
+            f"A worker of the search died by SIGKILL: {error}. Run it again: finished trials are kept."
+        ) from error
     except OSError as error:
         raise Unavailable(
             f"The search cannot use {spec.folder}: {error.strerror or error}. Mend that and run it again: "

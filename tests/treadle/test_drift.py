@@ -30,15 +30,17 @@ def verdict(rows, losses=NONE, ref=None, watch=None):
     return judge(ref or reference(), Window(rows, *losses), COLUMNS, watch or Watch())
 
 
+@pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("rows", [100, 336, 1000])
-def test_noise_is_quiet(rows):
-    ref = reference()
-    loud = sum(verdict(table(rows, seed), ref=ref).verdict != "ok" for seed in range(100, 160))
-    assert loud <= 1, f"{loud} of 60 quiet windows were called drift"
+def test_noise_is_quiet(rows, timed):
+    ref = reference(2000, timed)
+    loud = sum(verdict(table(rows, seed), ref=ref).verdict != "ok" for seed in range(100, 200))
+    assert loud <= 2, f"{loud} of 100 quiet windows were called drift"
 
 
-def test_half_a_sigma_in_two_of_ten_columns_is_found():
-    ref = reference()
+@pytest.mark.parametrize("timed", [False, True])
+def test_half_a_sigma_in_two_of_ten_columns_is_found(timed):
+    ref = reference(2000, timed)
     found = [verdict(table(300, seed, shift=0.5), ref=ref) for seed in range(200, 240)]
     assert sum(f.verdict == "drift" for f in found) >= 36
     assert {c.name for f in found for c in f.columns if c.drifted} >= {"x0", "x1"}
@@ -73,6 +75,48 @@ def test_odd_windows_are_invalid_not_a_crash():
     assert verdict(table(300, 8).assign(x0=np.inf)).verdict == "invalid"
     assert verdict(table(300, 8).assign(x0="text")).verdict == "invalid"
     assert verdict(table(300, 8).assign(x0=1.0)).verdict == "drift"
+
+
+@pytest.mark.parametrize("rows", [pd.DataFrame(columns=[c.name for c in COLUMNS]), table(0, 1)])
+def test_a_new_champion_without_predictions_lacks_data(rows):
+    assert verdict(rows).verdict == "insufficient-data"
+
+
+def test_a_column_of_nothing_has_moved_whatever_its_type():
+    assert verdict(table(300, 8).assign(x0=None)).verdict == "drift"
+
+
+def test_a_reference_that_does_not_fit_is_invalid():
+    assert "holds no rows" in verdict(table(300, 8), ref=reference(0)).reason
+    known = reference()
+    lacking = Reference(known.rows.drop(columns="x0"), False, known.losses, known.loss_days)
+    found = verdict(table(300, 8), ref=lacking)
+    assert found.verdict == "invalid"
+    assert "lacks the column 'x0'" in found.reason
+
+
+def test_a_short_reference_is_said_to_be_one():
+    found = verdict(table(336, 8), ref=reference(300, timed=True))
+    assert found.verdict == "ok"
+    assert "only 300 rows" in found.reason
+    assert "only" not in verdict(table(336, 8), ref=reference(2000, timed=True)).reason
+
+
+@pytest.mark.parametrize("absurd", [np.nan, np.inf])
+def test_an_absurd_loss_does_not_hide_the_others(absurd):
+    losses, days = np.random.default_rng(9).exponential(3, 200), np.arange(200) // 24
+    losses[0] = absurd
+    found = verdict(table(300, 10), (losses, days))
+    assert found.verdict == "quality-loss"
+    assert found.quality.labelled == 199
+    losses[:101] = absurd
+    assert verdict(table(300, 10), (losses, days)).verdict == "invalid"
+
+
+def test_labels_without_anything_to_compare_them_with_leave_it_to_the_inputs():
+    found = verdict(table(300, 10), (np.ones(200), np.arange(200)), ref=Reference(table(2000, 1), False, *NONE))
+    assert found.verdict == "ok"
+    assert "kept no losses" in found.reason
 
 
 def test_quality_decides_where_there_are_labels():

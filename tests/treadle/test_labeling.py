@@ -17,6 +17,9 @@ def big(row): return "yes" if row["size"] is not None and row["size"] > 60 else 
 def member(row): return "yes" if row["member"] else "no"
 def wrong_class(row): return "maybe"
 def raises(row): return row["nothing"]
+def a_list(row): return ["yes"]
+def number(row): return float("nan")
+constant = 3
 """
 
 
@@ -59,13 +62,57 @@ def test_rules_fill_gaps_and_leave_labels_alone(gaps, project):
 
 
 @pytest.mark.parametrize(
-    ("rule", "why"), [("raises", "raised KeyError"), ("wrong_class", "'maybe'"), ("absent", "cannot load")]
+    ("rule", "why"),
+    [
+        ("raises", "raised KeyError"),
+        ("wrong_class", "said 'maybe' on row"),
+        ("a_list", "none of the classes"),
+        ("absent", "cannot load"),
+        ("constant", "not a function"),
+    ],
 )
 def test_a_bad_rule_is_named(gaps, project, rule, why):
     schema, frame = gaps
     with pytest.raises(BadProject, match=f"rules:{rule}") as error:
         apply_rules(frame, project(rule), schema)
     assert why in str(error.value)
+
+
+def test_a_module_that_fails_is_named(gaps, project):
+    schema, frame = gaps
+    made = project("big")
+    (made.folder / "rules.py").write_text("1 / 0")
+    with pytest.raises(BadProject, match="cannot load 'rules:big': ZeroDivisionError"):
+        apply_rules(frame, made, schema)
+
+
+def test_rules_may_use_dataclasses(gaps, project):
+    schema, frame = gaps
+    made = project("big")
+    (made.folder / "rules.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Limit:\n    size: float\n\ndef big(row): return 'yes' if Limit(1.0).size else None\n"
+    )
+    assert apply_rules(frame, made, schema).filled == 100
+
+
+def test_a_rule_for_numbers_gives_finite_ones(toy, project):
+    schema, frame = toy("tabular-regression")
+    frame.loc[frame.index[:5], "amount"] = np.nan
+    with pytest.raises(BadProject, match="not a finite number"):
+        apply_rules(frame, project("number"), schema)
+    with pytest.raises(BadProject, match="not a finite number"):
+        apply_rules(frame, project("wrong_class"), schema)
+
+
+def test_rules_that_contradict_each_other_abstain_and_it_is_told(gaps, project):
+    schema, frame = gaps
+    frame = frame.head(120)
+    made = project("always_yes", "always_no")
+    (made.folder / "rules.py").write_text("def always_yes(row): return 'yes'\ndef always_no(row): return 'no'\n")
+    ruled = apply_rules(frame, made, schema)
+    assert ruled.filled == 0
+    assert [(r.spoke, r.judged, r.conflicts, r.weight) for r in ruled.rules] == [(120, 20, 120, 1.0)] * 2
 
 
 def test_late_labels_become_rows_of_the_table(toy):
@@ -103,6 +150,12 @@ def test_audit_finds_flipped_labels(toy):
     audit = audit_labels(frame, schema, flipped, answer)
     assert audit.count >= 12
     assert set(frame[ROW][:12]) <= {s["row"] for s in audit.suspects}
+
+
+def test_nothing_to_audit_is_said(toy):
+    schema, frame = toy("tabular-classification")
+    audit = audit_labels(frame.head(0), schema, np.empty(0), np.empty((0, 2)))
+    assert "nothing was done" in audit.said
 
 
 def test_audit_of_good_labels_says_none(toy):

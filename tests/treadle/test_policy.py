@@ -44,13 +44,29 @@ def test_other_verdicts_do_not(verdict):
         ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "at most 2"),
         ({"new_labels": 49}, "only 49"),
         ({"cpu_minutes": 60}, "60 of 60 CPU minutes"),
-        ({"retrains": [NOW + timedelta(days=300)]}, "cooldown"),
+        ({"retrains": [NOW + timedelta(hours=1)]}, "cooldown"),
     ],
 )
 def test_each_rule_objects(changes, why):
     decision = decide("drift", "", PROJECT, circumstances(**changes))
     assert not decision.retrain
     assert why in decision.reason
+
+
+def test_a_wrong_date_far_ahead_does_not_stop_all_retraining():
+    assert decide("drift", "", PROJECT, circumstances(retrains=[NOW + timedelta(days=300)])).retrain
+
+
+def test_a_storm_of_triggers_retrains_once_and_tells_each_why():
+    retrains, reasons = [], []
+    for number in range(1000):
+        at = NOW + timedelta(milliseconds=60 * number)
+        decision = decide("drift", "", PROJECT, circumstances(at=at, retrains=list(retrains)))
+        reasons.append(decision.reason)
+        if decision.retrain:
+            retrains.append(at)
+    assert len(retrains) == 1
+    assert all("cooldown" in reason for reason in reasons[1:])
 
 
 def test_rules_let_go_when_their_time_is_over():

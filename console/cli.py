@@ -89,25 +89,18 @@ def up(
         say("Starting the platform …")
         with answers.ended_by_signals():
             settings = platform.start(settings, auto_ports, say)
-            give(answer, platform.status(settings), json, answers.addresses)
             if detach:
+                give(answer, platform.status(settings), json, answers.addresses)
                 return
-            say("Ctrl-C stops all of it.")
-            _stay(settings)
-
-
-def _stay(settings: Settings) -> None:
-    """Keep the platform up until this command is interrupted or the platform is stopped from elsewhere."""
-    from console import platform
-    from console.progress import say
-
-    try:
-        platform.follow(settings, say)
-        say("The platform was stopped by another command.")
-    except KeyboardInterrupt:
-        say("Stopping …")
-        platform.stop(settings)
-        say("Stopped.")
+            try:  # from here on an interrupt must stop what was started, also while the addresses are printed
+                give(answer, platform.status(settings), json, answers.addresses)
+                say("Ctrl-C stops all of it.")
+                platform.follow(settings, say)
+                say("The platform was stopped by another command.")
+            except KeyboardInterrupt:
+                say("Stopping …")
+                platform.stop(settings)
+                say("Stopped.")
 
 
 @app.command()

@@ -49,6 +49,21 @@ class Champions:
         hint = nearest(name, self._models)
         raise NotFound(f"No model '{name}' is served.{hint} `treadle train {name}` trains its first version.")
 
+    def pinned(self, name: str, version: int | None) -> ServedModel:
+        """One version, whoever is champion; it is opened if it is not in memory. `None` is the champion.
+
+        Raises:
+            NotFound: There is no such model or version.
+            TreadleError: It cannot be opened.
+        """
+        champion = self._models.get(name)
+        if version is None or (champion is not None and champion.version == version):
+            return self.get(name)
+        row = self._ledger.version(name, version)
+        if row is None:
+            raise NotFound(f"'{name}' has no version {version}.")
+        return open_model(name, version, self._settings.home / row.bundle, row.digest)
+
     @property
     def models(self) -> Mapping[str, ServedModel]:
         """All models that answer now."""

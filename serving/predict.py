@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.champions import Champions
-from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, to_columns
+from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
 from serving.limits import read_body
 from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.problem_details import BadRequest, status_of
+from serving.protocols.protocol import Answered, Protocol, Reply
 from serving.writer import LedgerWriter
+from treadle.errors import TreadleError
 from treadle.ledger import Ledger, Prediction
 from treadle.settings import Settings
 
@@ -74,6 +76,33 @@ class Endpoints:
         await self.writer.write(rows)
         return len(rows), content
 
+    async def speak(self, request: Request, protocol: Protocol, version: int | None = None) -> Response:
+        """Answer a request of another protocol with the champion, or with a version that the caller names."""
+        try:
+            return await self._spoken(request, protocol, version)
+        except TreadleError as error:
+            self.metrics.failed(None, protocol.name, status_of(error))
+            said = protocol.refuse(error, request.url.path)
+            return Response(said.content, said.status, dict(said.headers))
+
+    async def _spoken(self, request: Request, protocol: Protocol, version: int | None) -> Response:
+        begun = time.perf_counter()
+        model = await asyncio.to_thread(self.champions.pinned, request.path_params["name"], version)
+        body = await read_body(request, self.settings.max_body_bytes)
+        answered, said = await asyncio.to_thread(self._exchange, model, protocol, body, request.headers)
+        await self.writer.write(ledger_rows(answered))
+        self.metrics.answered(model, protocol.name, answered.asked.count, time.perf_counter() - begun)
+        return Response(said.content, said.status, dict(said.headers))
+
+    def _exchange(
+        self, model: ServedModel, protocol: Protocol, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[Answered, Reply]:
+        asked = protocol.read(body, headers, model, self.settings.max_rows)
+        values = model.answer(asked.columns)
+        _check_finite(values)
+        answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
+        return answered, protocol.write(answered)
+
     async def _feedback(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
         labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
         counts = await asyncio.to_thread(self.ledger.add_feedback, model.name, labels)
@@ -124,6 +153,14 @@ def new_ids(count: int) -> list[str]:
         variant = "89ab"[int(noise[begin + 3], 16) & 3]
         ids.append(f"{moment}7{noise[begin : begin + 3]}{variant}{noise[begin + 4 : begin + 19]}")
     return ids
+
+
+def ledger_rows(answered: Answered) -> list[Prediction]:
+    """An answer as the ledger keeps it."""
+    model, asked = answered.model, answered.asked
+    rows = rows_of(asked.columns, model.manifest) if asked.rows is None else asked.rows
+    times = asked.at or [datetime.now(UTC)] * asked.count
+    return _ledger_rows(model, answered.ids, times, rows, model.shape_answer(answered.values))
 
 
 def _ledger_rows(

@@ -14,14 +14,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import problem_details
+from serving.admission import Admission
 from serving.champions import Champions
+from serving.http import Deadlines
+from serving.lane import Lane
 from serving.metrics import Metrics
 from serving.openapi import describe, example_request
 from serving.overview import overview, summary
 from serving.predict import Endpoints
 from serving.writer import LedgerWriter
 from treadle import __version__
-from treadle.ledger import Ledger
+from treadle.ledger import Drain, Journal, Ledger
 from treadle.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
@@ -34,18 +37,36 @@ REPORT_POLICY = (
 SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The FastAPI app of one installation."""
+def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
+    """The FastAPI app of one installation.
+
+    Args:
+        settings: The installation.
+        drains: Whether the app carries the journal into the ledger itself; else another process does.
+    """
     ledger = Ledger.open(settings)
     metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
+    journal = Journal(settings.journal_dir, durable=settings.ledger_durability == "full")
+    admission = Admission(settings.most_requests, settings.most_received_bytes)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         writer.start()
         champions.start()
-        yield
+        drain = Drain(settings.journal_dir, lambda: ledger)
+        if drains:
+            drain.start()
+        yield {
+            "admission": admission,
+            "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
+            "lane": None if journal.durable else Lane(champions, journal, metrics),
+        }
         champions.stop()
+        admission.stop()
         writer.stop()
+        journal.close()
+        if drains:
+            drain.stop()
 
     app = FastAPI(
         title="Treadle",
@@ -57,10 +78,11 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
     )
     app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
+    app.state.admission = admission
     problem_details.install(app)
     app.add_middleware(SafeHeaders)
-    _add_models(app, Endpoints(settings, champions, writer, ledger, metrics), settings)
-    _add_service(app, champions, metrics)
+    _add_models(app, Endpoints(settings, champions, writer, journal, ledger, metrics, admission), settings)
+    _add_service(app, champions, metrics, admission)
     _add_pages(app, settings, champions, ledger)
     return app
 
@@ -110,14 +132,17 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
         }
 
 
-def _add_service(app: FastAPI, champions: Champions, metrics: Metrics) -> None:
+def _add_service(app: FastAPI, champions: Champions, metrics: Metrics, admission: Admission) -> None:
     @app.get("/healthz", tags=["service"], summary="Whether the process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["service"], summary="Whether it answers, and what is degraded")
-    async def readyz() -> dict[str, Any]:
+    async def readyz(response: Response) -> dict[str, Any]:
         troubles = dict(champions.troubles)
+        if admission.draining:
+            response.status_code = 503
+            return {"status": "ending", "models": sorted(champions.models), "degraded": troubles}
         return {"status": "degraded" if troubles else "ok", "models": sorted(champions.models), "degraded": troubles}
 
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)

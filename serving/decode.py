@@ -119,14 +119,21 @@ def event_times(at: str | list[str] | None, rows: int) -> list[datetime]:
     return [_moment(text, row, "at") for row, text in enumerate(at)]
 
 
-def _moment(text: str, row: int | None, column: str) -> datetime:
+def moment_of(text: str) -> datetime | None:
+    """An ISO 8601 time of the years 1900 to 2200 in UTC, which is meant where no zone is given; else `None`."""
     try:
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadRequest(f"`{column}` must be an ISO 8601 time.", column=column, row=row) from None
-    if not 1900 <= moment.year <= 2200:
-        raise BadRequest(f"`{column}` must be between the years 1900 and 2200.", column=column, row=row)
+        return None
+    return moment if 1900 <= moment.year <= 2200 else None
+
+
+def _moment(text: str, row: int | None, column: str) -> datetime:
+    moment = moment_of(text)
+    if moment is None:
+        detail = f"`{column}` must be an ISO 8601 time between the years 1900 and 2200."
+        raise BadRequest(detail, column=column, row=row)
     return moment
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 
 from serving.decode import to_columns
+from serving.typed import TypedRows
 from treadle.bundle import Bundle, Manifest, read_bundle
 from treadle.errors import BadData
 
@@ -30,6 +33,17 @@ class ServedModel:
     digest: str
     manifest: Manifest
     session: Any
+
+    @cached_property
+    def typed(self) -> TypedRows:
+        """The quick reader of this version's rows."""
+        return TypedRows(self.manifest)
+
+    @cached_property
+    def prefix(self) -> bytes:
+        """How each answer of the own protocol begins."""
+        said = {"model": self.name, "version": self.version, "digest": self.digest}
+        return msgspec.json.encode(said)[:-1] + b',"predictions":'
 
     def answer(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Predictions (n,), or probabilities (n, n_classes)."""

@@ -1,4 +1,4 @@
-"""The ledger's writer: requests that wait together are committed together, and answered only after the commit."""
+"""The writer of rows with ids of the caller's, which must be new: what waits together is committed together, then answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treadle.errors import Conflict, TreadleError, Unavailable
-from treadle.ledger import Ledger, Prediction
+from treadle.ledger import Entry, Ledger
 
 MOST_ROWS = 20_000
 QUEUE_SIZE = 1000
@@ -19,7 +19,7 @@ COMMIT_DEADLINE_S = 12.0  # a little more than SQLite waits for a lock
 
 @dataclass(frozen=True)
 class _Waiting:
-    rows: Sequence[Prediction]
+    rows: Sequence[Entry]
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
 
@@ -42,7 +42,7 @@ class LedgerWriter:
         self._queue.put(None)
         self._thread.join(timeout=30)
 
-    async def write(self, rows: Sequence[Prediction]) -> None:
+    async def write(self, rows: Sequence[Entry]) -> None:
         """Return when the rows are committed.
 
         Raises:
@@ -94,9 +94,9 @@ class LedgerWriter:
         else:
             _tell([(waiting, error) for waiting in batch])
 
-    def _try(self, rows: Sequence[Prediction]) -> TreadleError | None:
+    def _try(self, rows: Sequence[Entry]) -> TreadleError | None:
         try:
-            self._ledger.add_predictions(rows)
+            self._ledger.add_entries(rows)
         except TreadleError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever ails the database, who waits must hear of it

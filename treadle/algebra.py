@@ -6,10 +6,21 @@ drift apart. Arrays have shape (n, k), float64, until they are cast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+
+def _places(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """For each indicator the column of codes that it looks at, and the code that it stands for.
+
+    >>> column, code = _places([2, 3])
+    >>> column.tolist(), code.tolist()
+    ([0, 0, 1, 1, 1], [0.0, 1.0, 0.0, 1.0, 2.0])
+    """
+    column = np.repeat(np.arange(len(sizes)), sizes)
+    return column, np.concatenate([np.arange(size, dtype=np.float64) for size in sizes])
 
 
 class NumpyAlgebra:
@@ -26,10 +37,17 @@ class NumpyAlgebra:
         """The named float64 columns side by side, (n, len(names))."""
         return np.column_stack([self._columns[name] for name in names])
 
-    def codes(self, name: str, categories: Sequence[str], other: int, missing: int) -> Any:
-        """A text column as category numbers, (n, 1): its index, `other`, or `missing`."""
-        index = {category: code for code, category in enumerate(categories)} | {"": missing}
-        return np.array([[float(index.get(value, other))] for value in self._columns[name]], dtype=np.float64)
+    def codes(self, levels: Mapping[str, Sequence[str]]) -> Any:
+        """Text columns as category numbers side by side, (n, len(levels)).
+
+        A category is its index in its column's levels, any other text the number after them, missing the next.
+        """
+        return np.column_stack([self._codes(self._columns[name], known) for name, known in levels.items()])
+
+    @staticmethod
+    def _codes(texts: np.ndarray, known: Sequence[str]) -> np.ndarray:
+        index = {category: code for code, category in enumerate(known)} | {"": len(known) + 1}
+        return np.array([float(index.get(text, len(known))) for text in texts], dtype=np.float64)
 
     def floor(self, x: Any) -> Any:
         """The largest whole number not above x."""
@@ -59,9 +77,10 @@ class NumpyAlgebra:
         """Some columns of x, in the given order."""
         return x[:, list(columns)]
 
-    def one_hot(self, codes: Any, size: int) -> Any:
-        """Codes (n, 1) as indicator columns (n, size)."""
-        return (codes == np.arange(size, dtype=np.float64)).astype(np.float64)
+    def one_hot(self, codes: Any, sizes: Sequence[int]) -> Any:
+        """Codes (n, k) as indicator columns (n, sum(sizes)): those of the first column, of the second, …."""
+        column, code = _places(sizes)
+        return (codes[:, column] == code).astype(np.float64)
 
     def join(self, parts: Sequence[Any]) -> Any:
         """Parts side by side."""
@@ -87,27 +106,28 @@ class OnnxAlgebra:
 
         for name in names:
             self.inputs.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n"]))
-        flat = (
-            self.add("Concat", *(Node(self, name) for name in names), axis=0)
-            if len(names) > 1
-            else Node(self, names[0])
-        )
-        rows = self.add("Reshape", flat, self.constant(np.array([len(names), -1], dtype=np.int64)))
+        return self._columns([Node(self, name) for name in names])
+
+    def _columns(self, parts: Sequence[Node]) -> Node:
+        """Rank-1 parts as the columns of a matrix."""
+        flat = self.add("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+        rows = self.add("Reshape", flat, self.constant(np.array([len(parts), -1], dtype=np.int64)))
         return self.add("Transpose", rows, perm=[1, 0])
 
-    def codes(self, name: str, categories: Sequence[str], other: int, missing: int) -> Node:
-        """A rank-1 string input through a LabelEncoder."""
+    def codes(self, levels: Mapping[str, Sequence[str]]) -> Node:
+        """Rank-1 string inputs, each through a LabelEncoder, stacked as columns.
+
+        All steps but the first take the columns together: one row costs as many microseconds as there are nodes.
+        """
         from onnx import TensorProto, helper
 
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]))
-        keys = ["", *categories]
-        values = [missing, *range(len(categories))]
-        encoded = self.add(
-            "LabelEncoder", Node(self, name), domain="ai.onnx.ml",
-            keys_strings=keys, values_int64s=values, default_int64=other,
-        )  # fmt: skip
-        column = self.add("Unsqueeze", encoded, self.constant(np.array([1], dtype=np.int64)))
-        return self.add("Cast", column, to=TensorProto.DOUBLE)
+        encoded = []
+        for name, known in levels.items():
+            self.inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]))
+            codes = [float(len(known) + 1), *map(float, range(len(known)))]
+            table = {"keys_strings": ["", *known], "values_floats": codes, "default_float": float(len(known))}
+            encoded.append(self.add("LabelEncoder", Node(self, name), domain="ai.onnx.ml", **table))
+        return self._as_double(self._columns(encoded))
 
     def floor(self, x: Node) -> Node:
         """Floor."""
@@ -143,9 +163,11 @@ class OnnxAlgebra:
         """Gather on the second axis."""
         return self.add("Gather", x, self.constant(np.array(columns, dtype=np.int64)), axis=1)
 
-    def one_hot(self, codes: Node, size: int) -> Node:
-        """Equal against 0 … size - 1."""
-        return self._as_double(self.add("Equal", codes, self.constant(np.arange(size, dtype=np.float64))))
+    def one_hot(self, codes: Node, sizes: Sequence[int]) -> Node:
+        """Each code's column as often as it has indicators, Equal against 0 … size - 1."""
+        column, code = _places(sizes)
+        repeated = self.pick(codes, column.tolist()) if len(sizes) > 1 else codes
+        return self._as_double(self.add("Equal", repeated, self.constant(code)))
 
     def join(self, parts: Sequence[Node]) -> Node:
         """Concat on the second axis."""

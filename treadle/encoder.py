@@ -159,9 +159,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if self.gaps_:
                 parts.append(algebra.is_missing(algebra.pick(raw, self.gaps_)))
         parts += [self._encode_time(algebra, name) for name in self._named("datetime") if self._time_names(name)]
-        for name, levels in self.levels_.items():
-            codes = algebra.codes(name, levels, len(levels), len(levels) + 1)
-            parts.append(codes if self.categories == "ordinal" else algebra.one_hot(codes, len(levels) + 2))
+        if self.levels_:
+            codes = algebra.codes(self.levels_)
+            sizes = [len(levels) + 2 for levels in self.levels_.values()]
+            parts.append(codes if self.categories == "ordinal" else algebra.one_hot(codes, sizes))
         return algebra.float32(algebra.join(parts))
 
     def _encode_time(self, algebra: Any, name: str) -> Any:

@@ -53,6 +53,22 @@ class Settings(BaseSettings):
     """Largest request body that the API reads."""
     max_rows: int = Field(default=10_000, ge=1)
     """Most rows in one predict or feedback request."""
+    most_requests: int = Field(default=256, ge=1)
+    """Requests that one worker has under way at once, besides small ones; more are refused with 503."""
+    most_received_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    """Bytes of unanswered bodies that one worker holds at once; more are refused with 503."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that answer requests, behind one port."""
+    headers_s: float = Field(default=15.0, gt=0)
+    """Seconds in which a request's headers must arrive, counted from its first byte, or from the connection."""
+    message_s: float = Field(default=40.0, gt=0)
+    """Seconds in which a whole request must arrive."""
+    hang_s: float = Field(default=20.0, gt=0)
+    """A worker that gives no sign of life for so long is killed and replaced, seconds."""
+    reuse_port: bool = False
+    """Let several services of this machine listen on the same port (SO_REUSEPORT)."""
+    drain_s: float = Field(default=1.0, ge=0)
+    """Between readyz's first 503 and the closing of the port, when the service is asked to end, seconds."""
     swap_poll_s: float = Field(default=0.5, gt=0)
     """How often the service looks for a new champion, seconds."""
     retrain_lease_s: float = Field(default=90.0, gt=0)
@@ -79,6 +95,11 @@ class Settings(BaseSettings):
     def bundles_dir(self) -> Path:
         """Folder of the serving bundles, `<model>/<version>/`."""
         return self.mlruns_dir / "bundles"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Folder of answers on their way into the ledger."""
+        return self.state_dir / "journal"
 
     @property
     def reports_dir(self) -> Path:

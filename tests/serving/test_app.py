@@ -1,6 +1,5 @@
 import json
 import sqlite3
-import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -27,12 +26,13 @@ def problem_of(reply, status: int) -> dict:
     return body
 
 
-def test_a_row_is_answered_and_is_in_the_ledger(client, home):
+def test_a_row_is_answered_and_is_in_the_ledger(client, home, eventually):
     reply = client.post(PREDICT, json={"rows": [ROW], "at": "2011-04-01T05:00:00Z"}).json()
     assert (reply["model"], reply["version"]) == ("toy", 1)
     assert reply["digest"] == home.ledger.version("toy", 1).digest
     (prediction,) = reply["predictions"]
     assert prediction["prediction"] == pytest.approx(1013.5)
+    eventually(lambda: home.ledger.window("toy", 10))
     (row,) = home.ledger.window("toy", 10)
     assert (row.id, row.version, row.features) == (prediction["id"], 1, ROW)
     assert row.at == datetime(2011, 4, 1, 5, tzinfo=UTC)
@@ -206,31 +206,29 @@ def test_unknown_routes_and_methods_are_problems(client):
     problem_of(client.get("/reports/..%2f..%2fledger.db"), 404)
 
 
-def test_a_locked_ledger_is_503_and_nothing_is_answered(home):
+def test_a_locked_ledger_holds_up_nobody_but_those_with_ids_of_their_own(home, eventually):
     app = create_app(home.settings)
     app.state.writer._deadline_s = 0.5
     with TestClient(app) as client:
         holder = sqlite3.connect(home.settings.state_dir / "ledger.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
-        replies = []
-        calls = [
-            threading.Thread(target=lambda: replies.append(client.post(PREDICT, json={"rows": [ROW]})))
-            for _ in range(4)
-        ]
-        for thread in calls:
-            thread.start()
-        for thread in calls:
-            thread.join()
+        answered = [client.post(PREDICT, json={"rows": [ROW]}).json()["predictions"][0]["id"] for _ in range(4)]
+        refused = client.post(PREDICT, json={"rows": [ROW], "ids": ["mine"]})
         assert client.get("/healthz").status_code == 200
         holder.execute("ROLLBACK")
         holder.close()
-        for reply in replies:
-            problem_of(reply, 503)
-            assert reply.headers["retry-after"] == "1"
-        assert client.post(PREDICT, json={"rows": [ROW]}).status_code == 200
+        problem_of(refused, 503)
+        assert refused.headers["retry-after"] == "1"
+        eventually(lambda: {row.id for row in home.ledger.window("toy", 10)} >= set(answered))
 
 
-def test_a_full_disk_is_503(client, home):
+def test_a_label_may_follow_its_prediction_at_once(client, home):
+    name = client.post(PREDICT, json={"rows": [ROW]}).json()["predictions"][0]["id"]
+    reply = client.post("/v1/models/toy/feedback", json={"labels": [{"id": name, "label": 3.5}]})
+    assert reply.json() == {"accepted": 1, "repeated": 0}
+
+
+def test_a_full_ledger_is_503_for_ids_of_ones_own(client, home):
     with home.ledger.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     engine = client.app.state.ledger.engine
@@ -241,10 +239,10 @@ def test_a_full_disk_is_503(client, home):
     def cap(connection, _record):
         connection.execute(f"PRAGMA max_page_count={pages}")
 
-    statuses = {client.post(PREDICT, json={"rows": [ROW] * 500}).status_code for _ in range(5)}
-    assert 503 in statuses
-    assert statuses <= {200, 503}
-    problem_of(client.post(PREDICT, json={"rows": [ROW] * 500}), 503)
+    bodies = [{"rows": [ROW] * 500, "ids": [f"{turn}-{n}" for n in range(500)]} for turn in range(6)]
+    statuses = [client.post(PREDICT, json=body).status_code for body in bodies]
+    assert statuses[-1] == 503
+    assert set(statuses) <= {200, 503}
 
 
 def test_models_health_and_metrics(client):

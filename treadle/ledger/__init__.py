@@ -1,5 +1,7 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
+from treadle.ledger.drain import Drain
+from treadle.ledger.journal import Entry, Exchange, Journal
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import Champion, Counts, DecisionRow, Feedback, Lease, Prediction, Row, VerdictRow, Version
 
@@ -7,7 +9,11 @@ __all__ = [
     "Champion",
     "Counts",
     "DecisionRow",
+    "Drain",
+    "Entry",
+    "Exchange",
     "Feedback",
+    "Journal",
     "Lease",
     "Ledger",
     "Prediction",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from treadle.errors import Conflict, NotFound, Unavailable
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.database import open_engine
+from treadle.ledger.journal import Entry
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -62,18 +63,42 @@ class Ledger:
             Unavailable: The database is locked or full.
         """
         now = to_us(datetime.now(UTC))
-        values = [(r.id, r.model, r.version, to_us(r.at), now, r.features, r.answer) for r in rows]
+        self.add_entries([Entry(r.id, r.model, r.version, to_us(r.at), now, r.features, r.answer) for r in rows])
+
+    def add_entries(self, rows: Sequence[Entry]) -> None:
+        """Commit rows as the table has them, all or none.
+
+        Raises:
+            Conflict: An id is there already.
+            Unavailable: The database is locked or full.
+        """
         try:
             with self.engine.begin() as connection:
                 if self.engine.dialect.name == "sqlite":  # the hot path: 68 µs of SQLAlchemy a row saved
-                    connection.exec_driver_sql(_INSERT, values)
+                    connection.exec_driver_sql(_INSERT, list(map(tuple, rows)))
                 else:
-                    names = ("id", "model", "version", "at_us", "arrived_us", "features", "answer")
-                    connection.execute(insert(predictions), [dict(zip(names, v, strict=True)) for v in values])
+                    connection.execute(insert(predictions), [row._asdict() for row in rows])
         except IntegrityError as error:
             raise Conflict(
                 "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
             ) from error
+        except OperationalError as error:
+            raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
+
+    def absorb(self, rows: Sequence[Entry]) -> None:
+        """Commit rows of the journal; those whose ids are there already change nothing.
+
+        Raises:
+            Unavailable: The database is locked, away or full.
+        """
+        try:
+            with self.engine.begin() as connection:
+                if self.engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), list(map(tuple, rows)))
+                else:
+                    from sqlalchemy.dialects.postgresql import insert as upsert
+
+                    connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
         except OperationalError as error:
             raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
 

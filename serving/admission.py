@@ -1,0 +1,85 @@
+"""Who may come in: a bounded number of requests at once, told apart from health checks, and none once it is closing.
+
+A request that cannot be begun soon is refused at once, before its body is read: a quick 503 is worth more to a caller
+than a late answer, and what is begun is finished at full speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from treadle.errors import Unavailable
+
+THREADS = 2
+"""Large requests at work at once; ONNX runs beside Python, so one more than a core would only queue elsewhere."""
+
+
+class Overloaded(Unavailable):
+    """There is more to do than can be done soon."""
+
+
+class Admission:
+    """The requests that are under way in this worker.
+
+    A body that is still arriving holds no place, or slow callers would keep the others out; only its bytes count.
+
+    Attributes:
+        draining: Whether the worker is about to end: readyz says so, and connections are closed after their answers.
+        requests: Requests under way, their bodies read.
+        received: Bytes of bodies that have arrived and are not answered yet.
+        threads: Where large requests are answered.
+    """
+
+    def __init__(self, most_requests: int, most_bytes: int) -> None:
+        self._most_requests = most_requests
+        self._most_bytes = most_bytes
+        self.draining = False
+        self.requests = 0
+        self.received = 0
+        self.refused = 0
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+
+    def check(self) -> None:
+        """Refuse when as many are under way as there may be.
+
+        Raises:
+            Overloaded: They are.
+        """
+        if self.requests >= self._most_requests:
+            self.refused += 1
+            raise Overloaded("More requests are under way than can be answered soon; try again in a second.")
+
+    def receive(self, size: int) -> None:
+        """Count bytes that arrived.
+
+        Raises:
+            Overloaded: All bodies together are too large.
+        """
+        if self.received + size > self._most_bytes:
+            self.refused += 1
+            raise Overloaded("Too many large requests are under way; try again in a second.")
+        self.received += size
+
+    def release(self, size: int) -> None:
+        """Bytes whose request is over."""
+        self.received -= size
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Be one of the requests under way.
+
+        Raises:
+            Overloaded: There are as many as there may be.
+        """
+        self.check()
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        self.threads.shutdown(wait=False)

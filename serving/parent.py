@@ -1,0 +1,203 @@
+"""The service's parent process: opens the port, starts workers on it, renews those that end or hang, drains the journal.
+
+It answers nothing itself and knows no model, so nothing that a request does can reach it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from treadle.errors import Unavailable
+from treadle.settings import Settings
+
+if TYPE_CHECKING:
+    from treadle.ledger import Drain
+
+log = logging.getLogger("treadle.serving")
+
+BACKLOG = 2048
+START_S = 60.0
+"""Seconds in which a worker must give its first sign of life."""
+FINISH_S = 18.0
+"""Seconds between the word to end and SIGKILL, over and above the time that readyz says so."""
+PROVED_S = 30.0
+"""A worker that lived so long was well: when it ends, the next one starts at once."""
+MOST_PAUSE_S = 10.0
+TURN_S = 0.1
+
+
+@dataclass
+class Child:
+    """A worker, as its parent sees it.
+
+    Attributes:
+        beat: The pipe on which it gives signs of life.
+        started: When, by the monotonic clock.
+        heard: When its last sign of life came; `None` before the first.
+        ending: Whether it was told to end.
+    """
+
+    process: subprocess.Popen[bytes]
+    beat: int
+    started: float = field(default_factory=time.monotonic)
+    heard: float | None = None
+    ending: bool = False
+
+    def listen(self, now: float) -> None:
+        """Note its signs of life."""
+        if select.select([self.beat], [], [], 0)[0] and os.read(self.beat, 4096):
+            self.heard = now
+
+    def hangs(self, now: float, hang_s: float) -> bool:
+        """Whether it should have given a sign of life by now."""
+        return now - (self.heard or self.started) > (hang_s if self.heard else START_S)
+
+    def end(self) -> None:
+        """Tell it to end."""
+        self.ending = True
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def close(self) -> None:
+        """Let go of its pipes."""
+        os.close(self.beat)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+class Parent:
+    """The parent of an installation's workers."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the port.
+
+        Raises:
+            Unavailable: It is taken, or the address is not this machine's.
+        """
+        self._settings = settings
+        self._socket = _listen(settings)
+        self._children: list[Child] = []
+        self._failures = 0
+        self._start_at = 0.0
+        self._ending = False
+        self._renewing: list[Child] = []
+
+    def run(self) -> int:
+        """Keep the workers alive until a signal says otherwise.
+
+        Returns:
+            The exit code: 0 when every worker ended in time.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "_ending", True))
+        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_renewing", list(self._children)))
+        self._start_missing()  # first: they start while this process reads what it needs to drain
+        drain = self._drain()
+        while not self._ending:
+            self._turn()
+            time.sleep(TURN_S)
+        code = self._end()
+        drain.stop()
+        return code
+
+    def _drain(self) -> Drain:
+        from treadle.ledger import Drain, Ledger
+
+        drain = Drain(self._settings.journal_dir, lambda: Ledger.open(self._settings))
+        drain.start()
+        return drain
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        for child in list(self._children):
+            child.listen(now)
+            if child.process.poll() is not None:
+                self._bury(child, now)
+            elif child.hangs(now, self._settings.hang_s):
+                log.error("worker %s hangs and is killed", child.process.pid)
+                child.process.kill()
+        self._start_missing()
+        self._renew()
+
+    def _bury(self, child: Child, now: float) -> None:
+        self._children.remove(child)
+        child.close()
+        if child.ending:
+            return
+        self._failures = 0 if now - child.started > PROVED_S else self._failures + 1
+        pause = min(MOST_PAUSE_S, 0.1 * 2**self._failures) if self._failures > 1 else 0.0
+        self._start_at = now + pause
+        log.error("worker %s ended with %s; next in %.1f s", child.process.pid, child.process.returncode, pause)
+
+    def _start_missing(self) -> None:
+        staying = [child for child in self._children if not child.ending]
+        if time.monotonic() >= self._start_at:
+            self._children += [self._start() for _ in range(self._settings.workers - len(staying))]
+
+    def _start(self) -> Child:
+        heard, beat = os.pipe()
+        command = [sys.executable, "-m", "serving.worker", str(self._socket.fileno()), str(beat)]
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command, stdin=subprocess.PIPE, pass_fds=(self._socket.fileno(), beat)
+            )
+        finally:
+            os.close(beat)
+        return Child(process, heard)
+
+    def _renew(self) -> None:
+        """One after the other: a new worker is started, and once it lives the old one is told to end."""
+        self._renewing = [child for child in self._renewing if child in self._children and not child.ending]
+        if not self._renewing:
+            return
+        spare = [c for c in self._children if not c.ending and c not in self._renewing]
+        staying = len([c for c in self._children if not c.ending])
+        if staying <= self._settings.workers:
+            self._children.append(self._start())
+        elif spare and all(c.heard for c in spare):
+            self._renewing.pop(0).end()
+
+    def _end(self) -> int:
+        """Tell all to end, wait, and kill what does not."""
+        for child in self._children:
+            child.end()
+        deadline = time.monotonic() + self._settings.drain_s + FINISH_S
+        code = 0
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("worker %s did not end in time and is killed", child.process.pid)  # noqa: TRY400 - no surprise
+                child.process.kill()
+                child.process.wait()
+            started = child.heard is not None  # before that, SIGTERM ends it at once, and nothing is lost
+            code = code or int(started and child.process.returncode != 0)
+            child.close()
+        self._socket.close()
+        return code
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The port, open; workers inherit it, so that no connection is lost while one is renewed.
+
+    Raises:
+        Unavailable: It cannot be opened.
+    """
+    try:
+        found = socket.getaddrinfo(settings.host, settings.api_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=settings.reuse_port)
+    except OSError as error:
+        raise Unavailable(
+            f"Cannot listen on {settings.host}:{settings.api_port}: {error.strerror or error}. "
+            "Set TREADLE_HOST or TREADLE_API_PORT."
+        ) from error

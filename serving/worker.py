@@ -1,0 +1,100 @@
+"""One worker: a process that answers requests on a socket that its parent opened, and ends when its parent is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import time
+from contextlib import suppress
+from socket import socket
+from types import FrameType
+
+import uvicorn
+
+from serving.admission import Admission
+from serving.app import create_app
+from serving.http import Connection, sweep
+from treadle.errors import TreadleError
+from treadle.settings import Settings
+
+log = logging.getLogger("treadle.serving")
+
+FINISH_S = 15
+"""Seconds that requests under way have to finish once the port is closed."""
+
+
+class Worker(uvicorn.Server):
+    """uvicorn's server with an end in two steps: first it says so, then it closes the port and finishes.
+
+    Args:
+        config: uvicorn's.
+        admission: Where the end is announced.
+        drain_s: Seconds between the two steps.
+        beat: File descriptor of the pipe on which the parent hears that the loop turns.
+    """
+
+    def __init__(self, config: uvicorn.Config, admission: Admission, drain_s: float, beat: int) -> None:
+        super().__init__(config)
+        self._admission = admission
+        self._drain_s = drain_s
+        self._beat = beat
+        self._close_at = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Announce the end; the signal came from the parent, which may send it twice."""
+        if not self._admission.draining:
+            self._admission.draining = True
+            self._close_at = time.monotonic() + self._drain_s
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start; from here on the parent is listened to."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._on_parent)
+
+    def _on_parent(self) -> None:
+        """The parent never says a thing: this is its end. Its successor wants the port, so it is closed at once."""
+        if not os.read(sys.stdin.fileno(), 1):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._admission.draining = True
+            self._close_at = 0.0
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % 10 == 0:
+            sweep(self.server_state.connections, asyncio.get_running_loop().time())
+            with suppress(OSError):  # the parent is gone: the other pipe says so too
+                os.write(self._beat, b".")
+        if self._admission.draining and time.monotonic() >= self._close_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def main(listening: int, beat: int) -> None:
+    """Serve on a socket, given as a file descriptor, until the parent says or is gone."""
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        app = create_app(settings, drains=False)
+    except TreadleError as error:
+        log.critical("%s", error)
+        sys.exit(error.exit_code)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=FINISH_S,
+        server_header=False,
+    )
+    Worker(config, app.state.admission, settings.drain_s, beat).run([socket(fileno=listening)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

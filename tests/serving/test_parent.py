@@ -1,0 +1,81 @@
+"""The parent and its workers: two of them behind one port, killed, renewed and told to end."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import psutil
+import pytest
+
+from treadle.ledger import Ledger
+from treadle.settings import CHECKOUT
+
+from .conftest import ROW  # noqa: TID252 - a test's own helpers
+from .test_server import Callers, ids_in  # noqa: TID252
+
+pytestmark = pytest.mark.e2e
+PREDICT = "/v1/models/toy/predict"
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if child.is_running()]
+
+
+def test_two_workers_answer_and_one_that_is_killed_comes_back(home, serve, eventually):
+    with serve(home.settings, TREADLE_WORKERS="2") as (process, address):
+        eventually(lambda: len(workers(process)) == 2)
+        before = {worker.pid for worker in workers(process)}
+        victim = workers(process)[0]
+        victim.kill()
+        eventually(lambda: len(workers(process)) == 2 and victim.pid not in {w.pid for w in workers(process)})
+        assert len(before & {worker.pid for worker in workers(process)}) == 1
+        assert httpx.post(address + PREDICT, json={"rows": [ROW]}).status_code == 200
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_renewing_two_workers_under_load_fails_no_request(home, serve, eventually):
+    with serve(home.settings, TREADLE_WORKERS="2") as (process, address):
+        eventually(lambda: len(workers(process)) == 2)
+        before = {worker.pid for worker in workers(process)}
+        callers = Callers(address, 4)
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(workers(process)) == 2 and not before & {w.pid for w in workers(process)}, 40)
+        callers.join()
+        assert (callers.refused, callers.cut) == ([], 0)
+        assert len(callers.acknowledged) > 100
+        eventually(lambda: set(callers.acknowledged) <= ids_in(home))
+
+
+def test_a_worker_that_hangs_is_killed(home, serve, eventually):
+    with serve(home.settings, TREADLE_HANG_S="2") as (process, address):
+        (worker,) = workers(process)
+        os.kill(worker.pid, signal.SIGSTOP)
+        eventually(lambda: workers(process) and workers(process)[0].pid != worker.pid)
+        eventually(lambda: httpx.post(address + PREDICT, json={"rows": [ROW]}, timeout=20).status_code == 200)
+
+
+def test_workers_end_with_a_parent_that_is_killed(home, serve):
+    with serve(home.settings) as (process, _):
+        (worker,) = workers(process)
+        process.kill()
+        worker.wait(20)
+
+
+def test_two_services_share_a_port_and_a_ledger(home, serve, eventually):
+    with serve(home.settings, TREADLE_REUSE_PORT="1") as (_, address):
+        port = address.rsplit(":", 1)[1]
+        own = {"TREADLE_HOME": str(home.settings.home), "TREADLE_API_PORT": port, "TREADLE_REUSE_PORT": "1"}
+        second = subprocess.Popen([sys.executable, "-m", "serving"], cwd=CHECKOUT, env=os.environ | own)
+        try:
+            eventually(lambda: len(psutil.Process(second.pid).children()) == 1)
+            ids = set()
+            for _ in range(40):  # each on a connection of its own: the kernel deals them out
+                reply = httpx.post(address + PREDICT, json={"rows": [ROW]})
+                ids.add(reply.json()["predictions"][0]["id"])
+            eventually(lambda: {row.id for row in Ledger.open(home.settings).window("toy", 100)} >= ids)
+        finally:
+            second.terminate()
+            assert second.wait(20) == 0

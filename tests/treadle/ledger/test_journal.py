@@ -1,0 +1,153 @@
+"""What was appended to a journal comes into the ledger once, whatever dies in between."""
+
+import os
+import resource
+import sqlite3
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from treadle.errors import Unavailable
+from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger
+from treadle.ledger.journal import read_frames
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "journal"
+
+
+def entry(name: str, model: str = "toy") -> Entry:
+    return Entry(name, model, 1, 1_700_000_000_000_000, 1_700_000_000_000_001, '{"x":1}', '{"prediction":2.5}')
+
+
+def ids(ledger: Ledger) -> list[str]:
+    with ledger.engine.connect() as connection:
+        return [name for (name,) in connection.exec_driver_sql("SELECT id FROM predictions ORDER BY rowid")]
+
+
+def test_what_is_appended_is_carried_in_order_and_once(folder, ledger):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    journal.append([entry("a"), entry("b")])
+    assert drain.once() == 2
+    journal.append([entry("c")])
+    assert drain.once() == 1
+    assert drain.once() == 0
+    assert ids(ledger) == ["a", "b", "c"]
+    assert Drain(folder, lambda: ledger).once() == 3  # another holder begins anew: nothing comes twice
+    assert ids(ledger) == ["a", "b", "c"]
+    journal.close()
+    drain.once()
+    assert list(folder.glob("*.journal")) == []
+
+
+def test_an_exchange_is_taken_apart_into_its_rows(folder, ledger):
+    request = b'{"rows": [{"x": 1, "y": "a b"}, {"x": 2.50, "y": null}]}'
+    response = b'{"model":"toy","predictions":[{"id":"p","prediction":1.5},{"id":"q","prediction":2}]}'
+    journal = Journal(folder)
+    journal.append([Exchange("toy", 3, 1_700_000_000_000_000, request, response)])
+    Drain(folder, lambda: ledger).once()
+    first, second = sorted(ledger.window("toy", 10), key=lambda row: row.id)
+    assert (first.id, first.version, first.features, first.answer) == (
+        "p",
+        3,
+        {"x": 1, "y": "a b"},
+        {"prediction": 1.5},
+    )
+    assert (second.features, second.answer) == ({"x": 2.5, "y": None}, {"prediction": 2})
+
+
+def test_a_frame_that_was_cut_off_is_left_out_and_hides_nothing(folder, ledger):
+    journal = Journal(folder)
+    journal.append([entry("a")])
+    (path,) = folder.glob("*.journal")
+    whole = path.stat().st_size
+    journal.append([entry("b")])
+    journal.close()
+    for size in range(whole, path.stat().st_size):
+        os.truncate(path, size) if size == whole else path.write_bytes(path.read_bytes()[:size])
+        assert [end for end, _ in read_frames(path.read_bytes())] == [whole]
+    assert Drain(folder, lambda: ledger).once() == 1
+    assert ids(ledger) == ["a"]
+    assert list(folder.glob("*.journal")) == []
+
+
+def test_a_full_disk_refuses_and_leaves_the_journal_readable(folder, ledger):
+    journal = Journal(folder)
+    journal.append([entry("a")])
+    (path,) = folder.glob("*.journal")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(Unavailable, match="cannot be written"):
+            journal.append([entry("b")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.append([entry("c")])
+    Drain(folder, lambda: ledger).once()
+    assert ids(ledger) == ["a", "c"]
+
+
+def test_a_locked_ledger_keeps_the_journal_until_it_opens(folder, ledger, tmp_path):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    journal.append([entry("a")])
+    with ledger.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=10")
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable):
+        drain.once()
+    holder.execute("ROLLBACK")
+    assert drain.once() == 1
+    assert ids(ledger) == ["a"]
+
+
+def test_a_row_that_the_ledger_refuses_holds_up_no_other(folder, ledger):
+    journal = Journal(folder)
+    nameless = Entry(None, "toy", 1, 1, 1, "{}", "{}")._replace(model=None)
+    journal.append([entry("a"), nameless, entry("b")])
+    journal.close()
+    Drain(folder, lambda: ledger).once()
+    assert {"a", "b"} <= set(ids(ledger))
+    assert list(folder.glob("*.journal")) == []
+
+
+def test_only_one_holder_carries_a_folder(folder, ledger):
+    journal = Journal(folder)
+    first, second = Drain(folder, lambda: ledger), Drain(folder, lambda: ledger)
+    assert first._mine()
+    assert not second._mine()
+    journal.append([entry("a")])
+    first.start()
+    first.stop()
+    assert ids(ledger) == ["a"]
+    assert second._mine()
+
+
+def test_a_journal_grows_into_a_new_file_and_the_old_one_goes(folder, ledger, monkeypatch):
+    monkeypatch.setattr("treadle.ledger.journal.ROTATE_BYTES", 300)
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    for number in range(20):
+        journal.append([entry(f"{number:03}")])
+    assert len(list(folder.glob("*.journal"))) > 3
+    assert drain.once() == 20
+    assert len(list(folder.glob("*.journal"))) == 1
+    assert ids(ledger) == [f"{number:03}" for number in range(20)]
+
+
+@given(st.binary(max_size=300), st.integers(0, 3))
+def test_bytes_of_any_kind_are_read_without_an_error(noise, frames):
+    import struct
+    import zlib
+
+    content = msgspec.msgpack.encode([entry("a")])
+    whole = struct.pack("<II", len(content), zlib.crc32(content)) + content
+    found = list(read_frames(whole * frames + noise))
+    assert len(found) >= frames

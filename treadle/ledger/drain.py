@@ -1,0 +1,150 @@
+"""Carries the journal into the ledger: one holder at a time for a folder, oldest file first, nothing twice."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from treadle.errors import Unavailable
+from treadle.ledger.journal import SUFFIX, Entry, entries, read_frames
+from treadle.ledger.ledger import Ledger
+
+log = logging.getLogger("treadle.ledger")
+
+PAUSE_S = 0.05
+BACK_OFF_S = 1.0
+ROWS_A_COMMIT = 2_000
+
+
+class Drain:
+    """The other end of the journals in a folder.
+
+    A frame that was carried before is carried again after a crash; the ledger knows its ids and changes nothing.
+
+    Args:
+        folder: The journals' folder.
+        open_ledger: Opens the ledger when it is needed first, and again until it can be opened.
+    """
+
+    def __init__(self, folder: Path, open_ledger: Callable[[], Ledger]) -> None:
+        self._folder = folder
+        self._open_ledger = open_ledger
+        self._ledger: Ledger | None = None
+        self._offsets: dict[Path, int] = {}
+        self._lock = -1
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own; another process that drains this folder is waited for."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Carry what is there, then end."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _run(self) -> None:
+        pause = PAUSE_S
+        while not self._stop.wait(pause):
+            pause = PAUSE_S if self._carried() else BACK_OFF_S
+        self._carried()
+
+    def _carried(self) -> bool:
+        """Carry all that is there; False when the ledger does not take it now."""
+        try:
+            if self._mine():
+                self.once()
+        except (Unavailable, SQLAlchemyError, OSError) as error:
+            log.warning("the journal waits for the ledger: %s", " ".join(str(error).split())[:200])
+            return False
+        return True
+
+    def _mine(self) -> bool:
+        """Whether this process holds the folder."""
+        if self._lock >= 0:
+            return True
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def once(self) -> int:
+        """Carry what is in the folder now.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            Unavailable: The ledger does not take them; they stay where they are.
+        """
+        return sum(self._carry(path) for path in sorted(self._folder.glob(f"*{SUFFIX}")))
+
+    def _carry(self, path: Path) -> int:
+        """Carry the new frames of a file; remove it once its writer is gone and all of it was carried."""
+        begin = self._offsets.get(path, 0)
+        with path.open("rb") as file:
+            writer_gone = _locked(file.fileno())  # and held until the file is removed: no writer can come to it
+            file.seek(begin)
+            content = file.read()
+            rows, end = self._commit(content) if content else (0, 0)
+            self._offsets[path] = begin + end
+            if writer_gone:
+                if end < len(content):
+                    log.warning("%s ends in a frame that was never acknowledged", path.name)
+                path.unlink()
+                del self._offsets[path]
+        return rows
+
+    def _commit(self, content: bytes) -> tuple[int, int]:
+        """Commit whole frames; the number of rows, and how far they reach."""
+        waiting: list[Entry] = []
+        rows = reached = 0
+        for end, records in read_frames(content):
+            waiting.extend(entries(records))
+            if len(waiting) >= ROWS_A_COMMIT:
+                rows += self._absorb(waiting)
+                waiting = []
+            reached = end
+        return rows + self._absorb(waiting), reached
+
+    def _absorb(self, rows: Sequence[Entry]) -> int:
+        """Commit rows together; if the database refuses one for what it is, each alone, so that one holds up no other."""
+        if not rows:
+            return 0
+        try:
+            if self._ledger is None:
+                self._ledger = self._open_ledger()
+            self._ledger.absorb(rows)
+        except (DataError, IntegrityError) as error:
+            if len(rows) > 1:
+                return sum(self._absorb([row]) for row in rows)
+            log.error("the ledger refuses a prediction, kept in refused.jsonl: %s", type(error).__name__)  # noqa: TRY400 - its trace would hold the row
+            with (self._folder / "refused.jsonl").open("ab") as file:
+                file.write(msgspec.json.encode(rows[0]) + b"\n")
+            return 0
+        return len(rows)
+
+
+def _locked(file: int) -> bool:
+    """Lock a journal, which succeeds once its writer is gone: closed it, or died."""
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

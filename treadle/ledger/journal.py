@@ -1,0 +1,174 @@
+"""The journal: answers on their way into the ledger. A local file that is appended to before a caller gets an answer.
+
+Appending costs microseconds and needs no database, so one that is locked, restarted or slow holds up nobody. Whoever
+holds the folder's lock (`Drain`) carries the frames into the ledger a moment later; after a kill, the next one does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import struct
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from treadle.errors import Unavailable
+
+log = logging.getLogger("treadle.ledger")
+
+SUFFIX = ".journal"
+ROTATE_BYTES = 8 << 20
+HEADER = struct.Struct("<II")  # length and CRC-32 of what follows
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class Entry(NamedTuple):
+    """One answered row, as the ledger's table of predictions has it; times are microseconds since 1970 in UTC."""
+
+    id: str
+    model: str
+    version: int
+    at_us: int
+    arrived_us: int
+    features: str
+    answer: str
+
+
+class Exchange(NamedTuple):
+    """One answered request of the own protocol, as it came and went: its rows are taken apart when it is drained."""
+
+    model: str
+    version: int
+    arrived_us: int
+    request: bytes
+    response: bytes
+
+
+class Journal:
+    """The end of a journal that one process writes; a kill -9 loses nothing that `append` returned from.
+
+    Args:
+        folder: Where the files are, `.treadle/journal/`.
+        durable: Whether each append waits for the disk, which survives a power cut as well.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self._folder = folder
+        self.durable = durable
+        self._lock = threading.Lock()
+        self._file = -1
+        self._size = 0
+
+    def append(self, records: Sequence[Entry | Exchange]) -> None:
+        """Write records, all or none.
+
+        Raises:
+            Unavailable: The disk is full or does not take them.
+        """
+        content = _encode(records)
+        frame = HEADER.pack(len(content), zlib.crc32(content)) + content
+        with self._lock:
+            try:
+                if self._file < 0 or self._size > ROTATE_BYTES:
+                    self._rotate()
+                self._write(frame)
+            except OSError as error:
+                raise Unavailable(f"The ledger's journal cannot be written: {error.strerror}.") from error
+
+    def _write(self, frame: bytes) -> None:
+        written = 0
+        try:
+            while written < len(frame):
+                written += os.write(self._file, frame[written:] if written else frame)
+            if self.durable:
+                os.fdatasync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self._size)  # half a frame would hide those after it
+            raise
+        self._size += len(frame)
+
+    def _rotate(self) -> None:
+        """Begin a new file; the lock on it says that its writer lives."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+            file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:  # else the drain found it before it was locked, and removed it
+                break
+            os.close(file)
+        if self.durable:
+            _sync_folder(self._folder)
+        self._close()
+        self._file, self._size = file, 0
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def close(self) -> None:
+        """End; what was appended stays until it is drained."""
+        with self._lock:
+            self._close()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Whole frames from the beginning of `content`, each with the offset at which it ends.
+
+    Stops at the first that is not whole: it is still being written, or was when its writer died.
+    """
+    offset = 0
+    while len(content) >= offset + HEADER.size:
+        length, checksum = HEADER.unpack_from(content, offset)
+        begin, end = offset + HEADER.size, offset + HEADER.size + length
+        if end > len(content) or zlib.crc32(content[begin:end]) != checksum:
+            return
+        yield end, _decode(content[begin:end])
+        offset = end
+
+
+class _Rows(msgspec.Struct):
+    rows: list[msgspec.Raw]
+
+
+class _Answers(msgspec.Struct):
+    predictions: list[dict[str, Any]]
+
+
+_rows = msgspec.json.Decoder(_Rows).decode
+_answers = msgspec.json.Decoder(_Answers).decode
+_json = msgspec.json.Encoder().encode
+
+
+def entries(records: Sequence[Sequence[Any]]) -> Iterator[Entry]:
+    """The rows of a frame's records."""
+    for record in records:
+        if len(record) == len(Entry._fields):
+            yield Entry(*record)
+        else:
+            yield from _taken_apart(Exchange(*record))
+
+
+def _taken_apart(exchange: Exchange) -> Iterator[Entry]:
+    model, version, arrived, request, response = exchange
+    for row, answer in zip(_rows(request).rows, _answers(response).predictions, strict=True):
+        name = answer.pop("id")
+        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), _json(answer).decode())

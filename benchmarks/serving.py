@@ -40,6 +40,8 @@ from treadle.project import load_project
 from treadle.reading import read_table
 from treadle.schema import Schema
 from treadle.settings import CHECKOUT, Settings
+from treadle.signing import signer
+from treadle.trust import begin_signing
 
 CALLERS = (1, 8, 64)
 START_S = 90
@@ -78,8 +80,9 @@ def publish(settings: Settings, name: str, model: Any, schema: Schema) -> None:
         classes=schema.classes, metric="rmse",
     )  # fmt: skip
     folder = settings.bundles_dir / name / "1"
-    digest = write_bundle(folder, onnx_bytes, manifest)
     ledger = Ledger.open(settings)
+    begin_signing(settings, ledger)
+    digest = write_bundle(folder, onnx_bytes, manifest, signer(settings))
     place = str(folder.relative_to(settings.home))
     ledger.add_version(Version(name, 1, "benchmark", place, digest, "gradient-boosting", {}, {}, None))
     ledger.promote(name, 1, None, reason="benchmark")

@@ -18,6 +18,7 @@ from serving.admission import Admission
 from serving.champions import Champions
 from serving.http import Deadlines
 from serving.lane import Lane
+from serving.last_good import open_ledger
 from serving.metrics import Metrics
 from serving.openapi import describe, example_request
 from serving.overview import overview, summary
@@ -44,7 +45,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         settings: The installation.
         drains: Whether the app carries the journal into the ledger itself; else another process does.
     """
-    ledger = Ledger.open(settings)
+    ledger = open_ledger(settings)
     metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
     journal = Journal(settings.journal_dir, durable=settings.ledger_durability == "full")
     admission = Admission(settings.most_requests, settings.most_received_bytes)

@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Mapping
 
+from serving.last_good import LastGood
 from serving.model import ServedModel, open_model
-from treadle.errors import NotFound, TreadleError, Unavailable, nearest
+from treadle.errors import BrokenBundle, NotFound, TreadleError, Unavailable, nearest
 from treadle.ledger import Champion, Ledger, Version
 from treadle.settings import Settings
+from treadle.trust import ensure_trust
 
 log = logging.getLogger("treadle.serving")
 
 RETRY_S = 10.0  # a version that failed is tried again so often: its file may have been mended
+LEDGER_GRACE_S = 2.0  # a cold start waits so long for the ledger before it serves the last good copy
 
 
 class Champions:
@@ -30,6 +33,10 @@ class Champions:
         self._troubles: dict[str, str] = {}
         self._failed: dict[str, tuple[str, float]] = {}  # digest -> what is wrong, and when to try it again
         self._stop = threading.Event()
+        self._last_good = LastGood(settings)
+        self._asked = threading.Event()  # the ledger was asked once
+        self._answered = False  # and it has answered
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def get(self, name: str) -> ServedModel:
@@ -62,7 +69,7 @@ class Champions:
         row = self._ledger.version(name, version)
         if row is None:
             raise NotFound(f"'{name}' has no version {version}.")
-        return open_model(name, version, self._settings.home / row.bundle, row.digest)
+        return open_model(self._settings, name, version, self._settings.home / row.bundle, row.digest)
 
     @property
     def models(self) -> Mapping[str, ServedModel]:
@@ -77,10 +84,19 @@ class Champions:
     def refresh(self) -> None:
         """Look once: open new champions, let go of models that have none any more."""
         try:
+            ensure_trust(self._settings, self._ledger)
             wanted = {name: self._candidates(name, champion) for name, champion in self._ledger.champions().items()}
         except Exception as error:  # noqa: BLE001 - whatever ails the ledger, what is served goes on being served
-            self._troubles = {**self._troubles, "ledger": f"The ledger cannot be read: {type(error).__name__}."}
+            with self._lock:
+                self._troubles = {**self._troubles, "ledger": f"The ledger cannot be read: {type(error).__name__}."}
             return
+        with self._lock:
+            self._answered = True
+            self._take(wanted)
+        self._last_good.keep(self._models)
+
+    def _take(self, wanted: Mapping[str, list[Version]]) -> None:
+        """Serve what the ledger says, as far as it can be opened."""
         models: dict[str, ServedModel] = {}
         troubles: dict[str, str] = {}
         for name, candidates in wanted.items():
@@ -91,6 +107,15 @@ class Champions:
                 troubles[name] = trouble
         self._models = models
         self._troubles = troubles
+
+    def _take_last_good(self) -> None:
+        """Serve what was served when the ledger last answered, until it answers again."""
+        with self._lock:
+            if self._answered or not self._last_good.is_kept:
+                return
+            self._models, troubles = self._last_good.open_all()
+            self._troubles = {**troubles, "ledger": "The ledger cannot be read: the last good copy answers."}
+            log.warning("the ledger cannot be read: %d model(s) of the last good copy answer", len(self._models))
 
     def _candidates(self, name: str, champion: Champion) -> list[Version]:
         """The champion and the one before it."""
@@ -132,22 +157,36 @@ class Champions:
         if time.monotonic() < retry_at:
             raise Unavailable(why)
         try:
-            model = open_model(name, version.version, self._settings.home / version.bundle, version.digest)
+            model = open_model(
+                self._settings, name, version.version, self._settings.home / version.bundle, version.digest
+            )
         except (TreadleError, OSError) as error:
             self._failed[version.digest] = (str(error), time.monotonic() + RETRY_S)
             log.warning("%s: version %s is not served: %s", name, version.version, error)
+            if isinstance(error, BrokenBundle) and str(error) != why:
+                self._audit(name, version.version, str(error))
             raise
         self._failed.pop(version.digest, None)
         log.info("%s: version %s answers now", name, version.version)
         return model
 
+    def _audit(self, name: str, version: int, why: str) -> None:
+        """Write down that a bundle was refused; that the ledger cannot take it must not stop what is served."""
+        try:
+            self._ledger.record_audit("serving", "bundle refused", f"{name}/{version}", None, why)
+        except Exception:
+            log.warning("the refusal of %s version %s is not in the audit log", name, version, exc_info=True)
+
     def start(self) -> None:
-        """Look now, and then again and again in a thread of its own."""
-        self.refresh()
+        """Look now, and then again and again in a thread of its own; return when something can be served."""
         self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
         self._thread.start()
+        self._asked.wait(LEDGER_GRACE_S if self._last_good.is_kept else None)
+        self._take_last_good()
 
     def _run(self) -> None:
+        self.refresh()
+        self._asked.set()
         while not self._stop.wait(self._settings.swap_poll_s):
             self.refresh()
 

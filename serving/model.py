@@ -13,8 +13,10 @@ import onnxruntime
 
 from serving.decode import to_columns
 from serving.typed import TypedRows
-from treadle.bundle import Bundle, Manifest, read_bundle
+from treadle.bundle import Bundle, Manifest
 from treadle.errors import BadData
+from treadle.settings import Settings
+from treadle.trust import open_bundle
 
 SMOKE_TOLERANCE = 1e-4
 
@@ -26,6 +28,7 @@ class ServedModel:
     Attributes:
         version: Its number in the registry.
         digest: SHA-256 of its manifest.
+        folder: Where its bundle is.
     """
 
     name: str
@@ -33,6 +36,7 @@ class ServedModel:
     digest: str
     manifest: Manifest
     session: Any
+    folder: Path
 
     @cached_property
     def typed(self) -> TypedRows:
@@ -61,17 +65,17 @@ class ServedModel:
         ]
 
 
-def open_model(name: str, version: int, folder: Path, digest: str) -> ServedModel:
+def open_model(settings: Settings, name: str, version: int, folder: Path, digest: str) -> ServedModel:
     """Verify, open and try a version.
 
     Raises:
-        BadData: Its files were changed, it does not open, or it does not give the answers it was registered with.
+        Untrusted: Nobody signed it who is trusted here.
+        BrokenBundle: It is not what was registered.
+        BadData: It does not open, or it does not give the answers it was registered with.
     """
-    bundle = read_bundle(folder, digest)
-    if bundle.manifest.model != name:
-        raise BadData(f"{folder} is a bundle of another model than '{name}'; register the version again.")
+    bundle = open_bundle(settings, name, version, folder, digest)
     try:
-        model = ServedModel(name, version, digest, bundle.manifest, _session(bundle))
+        model = ServedModel(name, version, digest, bundle.manifest, _session(bundle), folder)
         _smoke(model)
     except BadData:
         raise

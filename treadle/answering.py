@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from treadle.bundle import Bundle, read_bundle
+from treadle.bundle import Bundle
 from treadle.errors import NotFound
 from treadle.ledger import Ledger
 from treadle.onnx_export import frame_to_inputs, open_session
 from treadle.settings import Settings
+from treadle.trust import ensure_trust, open_bundle
 
 
 class Answering:
@@ -40,10 +41,11 @@ class Answering:
 
 
 def open_version(settings: Settings, ledger: Ledger, name: str, version: int | None = None) -> Answering:
-    """Open a version's bundle after checking every digest; the champion when `version` is left out.
+    """Open a version's bundle after checking its signature and every digest; the champion when `version` is left out.
 
     Raises:
         NotFound: The model has no champion, or no such version.
+        BrokenBundle: It is not what was registered, or nobody signed it who is trusted.
     """
     if version is None:
         champion = ledger.champion(name)
@@ -53,4 +55,5 @@ def open_version(settings: Settings, ledger: Ledger, name: str, version: int | N
     row = ledger.version(name, version)
     if row is None:
         raise NotFound(f"'{name}' has no version {version}. `treadle models {name}` lists them.")
-    return Answering(read_bundle(settings.home / row.bundle, row.digest), version)
+    ensure_trust(settings, ledger)
+    return Answering(open_bundle(settings, name, version, settings.home / row.bundle, row.digest), version)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LONGEST_WORD = 200
+
 
 class TreadleError(Exception):
     """Something that a person can mend; the message says how.
@@ -39,6 +41,18 @@ class BrokenTable(BadData):
     """A table that validation refused: training on it would be worse than not training."""
 
     title = "Broken table"
+
+
+class BrokenBundle(BadData):
+    """A bundle that is not what was registered: it is not opened, and what served before goes on serving."""
+
+    title = "Broken bundle"
+
+
+class Untrusted(BrokenBundle):
+    """A bundle that nobody signed whom this installation trusts, or a key that others could have read."""
+
+    title = "Untrusted bundle"
 
 
 class NotFound(TreadleError):
@@ -79,7 +93,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["age"])
     ''
     """
-    from rapidfuzz import fuzz, process
+    from difflib import get_close_matches
 
-    best = process.extractOne(word, list(known), scorer=fuzz.ratio, score_cutoff=60)
+    if len(word) > LONGEST_WORD:  # a caller's, perhaps; comparing it would take long
+        return ""
+    best = get_close_matches(word, list(known), n=1)
     return f" Did you mean '{best[0]}'?" if best else ""

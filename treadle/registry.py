@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from treadle.bundle import Manifest, write_bundle
 from treadle.ledger import Champion, Ledger, Version
+from treadle.onnx_guard import refuse_what_reaches_out
 from treadle.project import check_name
 from treadle.settings import Settings
+from treadle.signing import signer
 from treadle.tracking import client
+from treadle.trust import begin_signing
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,15 @@ class Registry:
         self.ledger = ledger
 
     def register(self, name: str, candidate: Candidate) -> int:
-        """Make a version: in MLflow, as a bundle on disk, and last in the ledger.
+        """Make a version: in MLflow, as a signed bundle on disk, and last in the ledger.
 
         A crash on the way leaves an MLflow version that no alias and no ledger row names.
 
         Returns:
             The version's number.
         """
+        refuse_what_reaches_out(candidate.onnx_bytes)
+        begin_signing(self.settings, self.ledger)
         mlflow = client(self.settings)
         self._ensure_model(check_name(name))
         made = mlflow.create_model_version(
@@ -53,7 +60,8 @@ class Registry:
         )
         version = int(made.version)
         folder = self.settings.bundles_dir / name / str(version)
-        digest = write_bundle(folder, candidate.onnx_bytes, candidate.manifest)
+        manifest = msgspec.structs.replace(candidate.manifest, version=version)
+        digest = write_bundle(folder, candidate.onnx_bytes, manifest, signer(self.settings))
         mlflow.set_model_version_tag(name, str(version), "bundle_digest", digest)
         self.ledger.add_version(
             Version(

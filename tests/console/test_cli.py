@@ -9,9 +9,12 @@ import sys
 
 import pytest
 
+from treadle.settings import Settings
+from treadle.signing import make_key, own_key, signing_dir
+
 COMMANDS = [
-    "init", "up", "down", "status", "train", "watch", "predict", "models", "promote", "rollback", "replay", "reset",
-    "cost", "doctor", "demo",
+    "init", "up", "down", "status", "train", "watch", "predict", "models", "promote", "rollback", "sign", "replay",
+    "reset", "cost", "doctor", "demo",
 ]  # fmt: skip
 PROJECT = """
 name: shop
@@ -49,15 +52,15 @@ def test_help_fits_one_screen_and_names_every_command(home):
     done = run(home, "--help", COLUMNS="80")
     lines = done.stdout.splitlines()
     assert done.returncode == 0
-    assert len(lines) <= 24
+    assert len(lines) <= 26
     assert max(map(len, lines)) <= 80
-    for command in COMMANDS:
+    for command in [*COMMANDS, "trust"]:
         assert any(line.strip().startswith(f"{command} ") for line in lines), command
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "trust list", "trust add", "trust remove"])
 def test_every_command_takes_json(home, command):
-    assert "--json" in run(home, command, "--help").stdout
+    assert "--json" in run(home, *command.split(), "--help").stdout
 
 
 def test_help_imports_nothing_heavy():
@@ -133,3 +136,23 @@ def test_cost_of_nothing_is_nothing(home):
 
 def test_down_while_down_is_no_error(home):
     assert json.loads(run(home, "down", "--json").stdout) == {"stopped": False}
+
+
+def test_another_machines_key_is_trusted_and_not_any_more(home, tmp_path):
+    make_key(Settings(home=tmp_path / "other"))
+    (public,) = (signing_dir(Settings(home=tmp_path / "other")) / "trusted").iterdir()
+    added = json.loads(run(home, "trust", "add", str(public), "--json").stdout)
+    listed = json.loads(run(home, "trust", "list", "--json").stdout)
+    assert {row["key"]: row["own"] for row in listed} == {public.stem: False, own_key(Settings(home=home)): True}
+    assert json.loads(run(home, "trust", "remove", added["key"], "--json").stdout) == {
+        "key": public.stem,
+        "trusted": False,
+    }
+    assert run(home, "trust", "remove", public.stem).returncode == 2
+    assert run(home, "trust", "remove", own_key(Settings(home=home))).returncode == 3
+
+
+def test_sign_says_which_version_is_not_there(home):
+    done = run(home, "sign", "shop", "7")
+    assert done.returncode == 2
+    assert "no version 7" in one_line(done)

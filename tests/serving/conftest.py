@@ -24,6 +24,8 @@ from serving.app import create_app
 from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
 from treadle.ledger import Ledger, Version
 from treadle.settings import CHECKOUT, Settings
+from treadle.signing import signer
+from treadle.trust import begin_signing
 
 COLUMNS = (
     ManifestColumn("temp", "number", nullable=True, low=-20, high=40, example=3.5),
@@ -86,11 +88,12 @@ class Home:
         answer = (0.9999986, 0.0000014) if classes else (13.5 + bias + smoke,)
         manifest = Manifest(
             model=name, problem="tabular-classification" if classes else "tabular-regression", family="linear",
-            columns=COLUMNS, target="bikers", classes=CLASSES if classes else None, metric="mae", metrics={"mae": 1.5},
+            version=version, columns=COLUMNS, target="bikers", classes=CLASSES if classes else None, metric="mae", metrics={"mae": 1.5},
             smoke=(Smoke(dict(ROW), answer),),
         )  # fmt: skip
         folder = self.settings.bundles_dir / name / str(version)
-        digest = write_bundle(folder, graph(bias, classes), manifest)
+        begin_signing(self.settings, self.ledger)
+        digest = write_bundle(folder, graph(bias, classes), manifest, signer(self.settings))
         place = str(folder.relative_to(self.settings.home))
         self.ledger.add_version(Version(name, version, f"run{version}", place, digest, "linear", {}, {}, None))
         return folder

@@ -3,12 +3,16 @@ import threading
 
 import numpy as np
 import pytest
+from nacl.signing import SigningKey
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from serving import champions as champions_module
 from serving.app import create_app
 from serving.champions import Champions
 from treadle.bundle import MODEL
+from treadle.ledger.tables import audit
+from treadle.signing import signing_dir
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
 PREDICT = "/v1/models/toy/predict"
@@ -73,6 +77,11 @@ def link(folder) -> None:
     (folder / MODEL).symlink_to(folder.parent / "elsewhere")
 
 
+def sign_as_a_stranger(folder) -> None:
+    content = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.sig").write_bytes(SigningKey.generate().sign(content).signature)
+
+
 HARM = {
     "one bit flipped": flip,
     "cut short": lambda folder: (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:-10]),
@@ -80,8 +89,17 @@ HARM = {
     "manifest edited": lambda folder: (folder / "manifest.json").write_text("{}"),
     "folder gone": shutil.rmtree,
     "a link": link,
+    "a file added": lambda folder: (folder / "weights.bin").write_bytes(b"more"),
+    "signature gone": lambda folder: (folder / "manifest.sig").unlink(),
+    "signed by a stranger": sign_as_a_stranger,
+    "the other version's signature": lambda folder: shutil.copy(folder.parent / "1" / "manifest.sig", folder),
     "the other version's files": lambda folder: shutil.copytree(folder.parent / "1", folder, dirs_exist_ok=True),
 }
+
+
+def audited(home) -> list:
+    with home.ledger.engine.connect() as connection:
+        return list(connection.execute(select(audit)))
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -97,6 +115,8 @@ def test_a_harmed_version_leaves_the_old_one_serving_and_says_so(client, home, e
     assert (listed["version"], listed["champion"]) == (1, 2)
     assert listed["degraded"] == ready.json()["degraded"]["toy"]
     assert "treadle_degraded 1.0" in client.get("/metrics").text
+    (refused,) = audited(home)
+    assert (refused.who, refused.what, refused.subject) == ("serving", "bundle refused", "toy/2")
 
 
 def test_a_version_that_answers_otherwise_than_registered_is_not_served(client, home, eventually):
@@ -119,6 +139,36 @@ def test_a_harmed_version_is_not_read_again_at_every_look(home, caplog):
         champions.refresh()
         assert "was changed" in champions.troubles["toy"]
     assert sum("is not served" in record.message for record in caplog.records) == 1
+
+
+def test_a_version_that_stays_harmed_is_audited_once(home, monkeypatch):
+    monkeypatch.setattr(champions_module, "RETRY_S", 0.0)
+    champions = Champions(home.settings, home.ledger)
+    flip(home.register(version=2))
+    home.promote(version=2)
+    for _ in range(4):
+        champions.refresh()
+    assert [row.subject for row in audited(home)] == ["toy/2"]
+
+
+def test_bundles_from_before_signatures_are_served_after_the_upgrade(home):
+    folder = home.settings.bundles_dir / "toy" / "1"
+    (folder / "manifest.sig").unlink()
+    shutil.rmtree(signing_dir(home.settings))
+    with TestClient(create_app(home.settings)) as client:
+        assert served(client) == 1
+        assert client.get("/readyz").json()["degraded"] == {}
+    (folder / "manifest.sig").unlink()
+    with TestClient(create_app(home.settings)) as client:
+        assert client.get("/v1/models/toy").status_code == 503
+        assert "treadle sign" in client.get("/readyz").json()["degraded"]["toy"]
+
+
+def test_a_replica_with_only_public_keys_serves(home):
+    (signing_dir(home.settings) / "private.pem").unlink()
+    with TestClient(create_app(home.settings)) as client:
+        assert served(client) == 1
+    assert not (signing_dir(home.settings) / "private.pem").exists()
 
 
 def test_a_restart_on_a_harmed_champion_serves_the_one_before_it(home):

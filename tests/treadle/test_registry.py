@@ -11,6 +11,7 @@ from treadle.ledger import Ledger
 from treadle.problems import load_problem
 from treadle.project import Project
 from treadle.registry import Candidate, Registry
+from treadle.signing import read_keyring
 from treadle.tracking import client, log_metrics, log_model, log_trials, open_run
 
 PROJECT = Project.model_validate(
@@ -57,7 +58,8 @@ def register(registry, settings, toy):
 def test_a_version_is_in_mlflow_in_the_ledger_and_on_disk(registry, register, settings):
     version, model, frame = register()
     row = registry.ledger.version("toy", version)
-    assert read_bundle(settings.home / row.bundle, row.digest).manifest.model == "toy"
+    manifest = read_bundle(settings.home / row.bundle, row.digest, read_keyring(settings)).manifest
+    assert (manifest.model, manifest.version) == ("toy", version)
     assert registry.versions("toy")[0]["aliases"] == ["challenger"]
     registry.promote("toy", version, None, reason="first")
     assert registry.versions("toy")[0]["aliases"] == ["champion"]

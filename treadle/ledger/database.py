@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,39 @@ from treadle.errors import Unavailable
 
 HEAD = "0001"
 BUSY_MS = 10_000
+CONNECT_S = 5  # PostgreSQL's own default is to wait for minutes
+REOPEN_S = 1.0
+
+
+class LaterEngine:
+    """An engine that is opened at first use; after a failure again, but at most once a second, whoever asks."""
+
+    def __init__(self, url: str, durability: str) -> None:
+        self._url, self._durability = url, durability
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._why, self._retry_at = "", 0.0
+
+    def get(self) -> Engine:
+        """The engine.
+
+        Raises:
+            Unavailable: The database cannot be reached, or could not a moment ago.
+        """
+        if self._engine is None:
+            with self._lock:
+                if self._engine is None:
+                    self._engine = self._open()
+        return self._engine
+
+    def _open(self) -> Engine:
+        if time.monotonic() < self._retry_at:
+            raise Unavailable(self._why)
+        try:
+            return open_engine(self._url, self._durability)
+        except Unavailable as error:
+            self._why, self._retry_at = str(error), time.monotonic() + REOPEN_S
+            raise
 
 
 def open_engine(url: str, durability: str = "normal") -> Engine:
@@ -27,6 +62,7 @@ def open_engine(url: str, durability: str = "normal") -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.update_query_dict({"connect_timeout": str(CONNECT_S)} | dict(parsed.query))
     try:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

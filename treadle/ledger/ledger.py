@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from treadle.errors import Conflict, NotFound, Unavailable
 from treadle.ledger import champions as champion_rows
-from treadle.ledger.database import open_engine
+from treadle.ledger.database import LaterEngine, open_engine
 from treadle.ledger.journal import Entry
 from treadle.ledger.records import (
     Champion,
@@ -39,8 +39,17 @@ _MANY = 500  # ids in one IN list
 class Ledger:
     """One open ledger; safe to share between threads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine | LaterEngine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The database.
+
+        Raises:
+            Unavailable: It was to be opened later, and cannot be yet.
+        """
+        return self._engine.get() if isinstance(self._engine, LaterEngine) else self._engine
 
     @classmethod
     def open(cls, where: Settings | str) -> Ledger:
@@ -52,6 +61,11 @@ class Ledger:
         if isinstance(where, str):
             return cls(open_engine(where))
         return cls(open_engine(where.ledger, where.ledger_durability))
+
+    @classmethod
+    def later(cls, settings: Settings) -> Ledger:
+        """The ledger of an installation, opened at its first use; while it cannot be, every method says `Unavailable`."""
+        return cls(LaterEngine(settings.ledger, settings.ledger_durability))
 
     # Predictions and labels
 

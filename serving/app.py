@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import problem_details
+from serving import problem_details, v2_routes
 from serving.admission import Admission
 from serving.champions import Champions
 from serving.http import Deadlines
@@ -82,7 +82,9 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     app.state.admission = admission
     problem_details.install(app)
     app.add_middleware(SafeHeaders)
-    _add_models(app, Endpoints(settings, champions, writer, journal, ledger, metrics, admission), settings)
+    endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission)
+    _add_models(app, endpoints, settings)
+    v2_routes.add(app, endpoints)
     _add_service(app, champions, metrics, admission)
     _add_pages(app, settings, champions, ledger)
     return app

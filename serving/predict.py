@@ -140,7 +140,8 @@ class Endpoints:
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
             return answered, protocol.write(answered), ledger_entries(answered)
 
-        answered, said, entries = work() if len(body) < INLINE_BYTES else await self._in_thread(work)
+        small = len(body) < INLINE_BYTES and "content-encoding" not in headers  # a compressed body may become a large one
+        answered, said, entries = work() if small else await self._in_thread(work)
         await self._keep(entries, answered.asked.ids is not None)
         return answered, said
 

@@ -1,4 +1,7 @@
-"""Errors as RFC 9457 problem+json, in one place. They name the column and the row, and never repeat the data."""
+"""Errors as RFC 9457 problem+json, in one place. They name the column and the row, and never repeat the data.
+
+Below /v2 they are `{"error": message}`, as the Open Inference Protocol wants them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,13 @@ from treadle.errors import TreadleError
 
 log = logging.getLogger("treadle.serving")
 
-_TITLES = {400: "Malformed request", 408: "Request too slow", 413: "Request too large", 422: "Invalid row"}
+_TITLES = {
+    400: "Malformed request",
+    408: "Request too slow",
+    413: "Request too large",
+    415: "Unknown encoding",
+    422: "Invalid row",
+}
 _HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": "1"}}
 
 
@@ -26,7 +35,8 @@ class BadRequest(TreadleError):
     """A request body that cannot be answered.
 
     Attributes:
-        status: 400 for what is not JSON of the right shape, 413 for too much, 422 for a value that does not fit.
+        status: 400 for what is not JSON of the right shape, 413 for too much, 415 for an encoding that is not read, 422
+            for a value that does not fit.
         members: What the problem names besides: `column`, `row`.
     """
 
@@ -47,10 +57,28 @@ def status_of(error: Exception) -> int:
 def problem(
     status: int, title: str, detail: str, instance: str, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """One problem+json response."""
+    """One problem+json response, or what callers below /v2 get instead."""
+    if instance == "/v2" or instance.startswith("/v2/"):
+        return v2_error(status, _with_row(detail, members), headers)
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance, **members}
     headers = {**_HEADERS.get(status, {}), **(headers or {})}
     return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
+
+
+def v2_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """One error of the Open Inference Protocol."""
+    headers = {**_HEADERS.get(status, {}), **(headers or {})}
+    return Response(msgspec.json.encode({"error": message}), status, headers, media_type="application/json")
+
+
+def v2_refusal(error: TreadleError) -> Response:
+    """What the Open Inference Protocol answers to one of our errors."""
+    return v2_error(error.status, _with_row(str(error), getattr(error, "members", {})))
+
+
+def _with_row(message: str, members: Mapping[str, Any]) -> str:
+    row = members.get("row")
+    return message if row is None or f"row {row}" in message else f"{message} (row {row})"
 
 
 def install(app: FastAPI) -> None:

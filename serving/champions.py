@@ -32,6 +32,8 @@ class Champions:
         self._models: dict[str, ServedModel] = {}
         self._troubles: dict[str, str] = {}
         self._failed: dict[str, tuple[str, float]] = {}  # digest -> what is wrong, and when to try it again
+        self._pinned: dict[tuple[str, int], ServedModel] = {}
+        self._pinning = threading.Lock()
         self._stop = threading.Event()
         self._last_good = LastGood(settings)
         self._asked = threading.Event()  # the ledger was asked once
@@ -66,10 +68,25 @@ class Champions:
         champion = self._models.get(name)
         if version is None or (champion is not None and champion.version == version):
             return self.get(name)
-        row = self._ledger.version(name, version)
-        if row is None:
-            raise NotFound(f"'{name}' has no version {version}.")
-        return open_model(self._settings, name, version, self._settings.home / row.bundle, row.digest)
+        with self._pinning:  # however many ask at once, it is opened once
+            model = self._pinned.get((name, version))
+            if model is None:
+                row = self._ledger.version(name, version)
+                if row is None:
+                    raise NotFound(f"'{name}' has no version {version}.")
+                model = open_model(self._settings, name, version, self._settings.home / row.bundle, row.digest)
+                self._pinned[name, version] = model
+        return model
+
+    def _tidy(self) -> None:
+        """Let idle sessions leave memory, and forget pinned versions that a reset has made others."""
+        for model in (*self._models.values(), *self._pinned.values()):
+            if model.session.rest(self._settings.idle_s):
+                log.info("%s: version %s is idle and leaves memory", model.name, model.version)
+        for (name, version), model in list(self._pinned.items()):
+            row = self._ledger.version(name, version)
+            if row is None or row.digest != model.digest:
+                del self._pinned[name, version]
 
     @property
     def models(self) -> Mapping[str, ServedModel]:
@@ -94,6 +111,7 @@ class Champions:
             self._answered = True
             self._take(wanted)
         self._last_good.keep(self._models)
+        self._tidy()
 
     def _take(self, wanted: Mapping[str, list[Version]]) -> None:
         """Serve what the ledger says, as far as it can be opened."""

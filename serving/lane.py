@@ -59,7 +59,7 @@ class Lane:
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
         """Take a request that will be answered in this turn; False if the lane is not for it."""
         model = self._champions.models.get(name)
-        if model is None:
+        if model is None or not model.session.is_open:
             return False
         rows = model.typed.decode(body, MOST_ROWS)
         if rows is None:

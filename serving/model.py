@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime
 
 from serving.decode import to_columns
+from serving.session import Session
 from serving.typed import TypedRows
 from treadle.bundle import Bundle, Manifest
 from treadle.errors import BadData
@@ -35,7 +35,7 @@ class ServedModel:
     version: int
     digest: str
     manifest: Manifest
-    session: Any
+    session: Session
     folder: Path
 
     @cached_property
@@ -51,7 +51,7 @@ class ServedModel:
 
     def answer(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Predictions (n,), or probabilities (n, n_classes)."""
-        return self.session.run(None, columns)[0]  # type: ignore[no-any-return]
+        return self.session.run(columns)
 
     def shape_answer(self, answer: np.ndarray) -> list[dict[str, Any]]:
         """Answers as callers get them: `prediction`, and `probabilities` by class."""
@@ -73,23 +73,19 @@ def open_model(settings: Settings, name: str, version: int, folder: Path, digest
         BrokenBundle: It is not what was registered.
         BadData: It does not open, or it does not give the answers it was registered with.
     """
-    bundle = open_bundle(settings, name, version, folder, digest)
+
+    def read() -> Bundle:
+        return open_bundle(settings, name, version, folder, digest)
+
+    manifest = read().manifest
     try:
-        model = ServedModel(name, version, digest, bundle.manifest, _session(bundle), folder)
+        model = ServedModel(name, version, digest, manifest, Session(lambda: read().onnx_bytes), folder)
         _smoke(model)
     except BadData:
         raise
     except Exception as error:
         raise BadData(f"Version {version} of '{name}' does not run: {' '.join(str(error).split())[:200]}") from error
     return model
-
-
-def _session(bundle: Bundle) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # requests run beside each other; threads inside one would only contend
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(bundle.onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
 def _smoke(model: ServedModel) -> None:

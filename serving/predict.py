@@ -85,13 +85,16 @@ class Endpoints:
         return Response(content, media_type="application/json")
 
     async def _predict(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
-        """Small bodies at once, large ones in a thread, so that they delay nobody else."""
+        """Answer a body, and see that the ledger gets it."""
         answer = partial(answer_body, model, body, self.settings.max_rows)
-        records, own_ids, content = answer() if len(body) < INLINE_BYTES else await self._in_thread(answer)
+        records, own_ids, content = await self._at_once_or_in_thread(model, len(body), answer)
         await self._keep(records, own_ids)
         return len(records), content
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], T]) -> T:
+        """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
+        if size < INLINE_BYTES and model.session.is_open:
+            return work()
         return await asyncio.get_running_loop().run_in_executor(self.admission.threads, work)
 
     async def _keep(self, entries: list[Entry], own_ids: bool) -> None:
@@ -140,8 +143,8 @@ class Endpoints:
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
             return answered, protocol.write(answered), ledger_entries(answered)
 
-        small = len(body) < INLINE_BYTES and "content-encoding" not in headers  # a compressed body may become a large one
-        answered, said, entries = work() if small else await self._in_thread(work)
+        size = INLINE_BYTES if "content-encoding" in headers else len(body)  # a compressed body may become a large one
+        answered, said, entries = await self._at_once_or_in_thread(model, size, work)
         await self._keep(entries, answered.asked.ids is not None)
         return answered, said
 

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Between readyz's first 503 and the closing of the port, when the service is asked to end, seconds."""
     swap_poll_s: float = Field(default=0.5, gt=0)
     """How often the service looks for a new champion, seconds."""
+    idle_s: float = Field(default=3600.0, gt=0)
+    """A model that nobody asked for so long leaves the service's memory until somebody does, seconds."""
     retrain_lease_s: float = Field(default=90.0, gt=0)
     """A retrain that has not beaten its heart for so long is taken for dead, seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -109,8 +109,11 @@ def _finite(values: np.ndarray, what: str) -> list[float | None]:
     if np.isinf(values).any():
         raise BadRequest(f"{what} has elements that are infinite or too large for its datatype.", 400)
     wide = values.astype(np.float64)
-    missing = np.isnan(wide)
-    return np.where(missing, None, wide.astype(object)).tolist() if missing.any() else wide.tolist()
+    if not np.isnan(wide).any():
+        return wide.tolist()
+    known = wide.astype(object)
+    known[np.isnan(wide)] = None
+    return known.tolist()
 
 
 def read_binary(raw: bytes, count: int, datatype: str, what: str) -> list[Any]:

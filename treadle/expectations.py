@@ -9,10 +9,12 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype
 
 from treadle.data import BAD, INTERNAL
 from treadle.errors import BadProject, BrokenTable
@@ -121,7 +123,7 @@ def check(frame: pd.DataFrame, schema: Schema, suite_path: Path, project: Projec
     """
     suite = _read_suite(suite_path)
     visible = frame.drop(columns=[c for c in INTERNAL if c in frame]).reset_index(drop=True)
-    results = _validate(visible, suite, suite_path)
+    results = _validate(visible, [_with_dates(e, visible, suite_path) for e in suite], suite_path)
     bad = _unreadable(frame)
     failures = [Failure("readable", "", "rows", "a value cannot be read", len(bad))] if bad else []
     for result in results:
@@ -152,6 +154,24 @@ def _read_suite(path: Path) -> list[dict[str, Any]]:
         raise BadProject(
             f"{path} is not a list of expectations ({type(error).__name__}: {error}); mend it, or delete it to have it written anew."
         ) from error
+
+
+def _with_dates(expectation: dict[str, Any], frame: pd.DataFrame, path: Path) -> dict[str, Any]:
+    """Bounds of a time column as times: JSON has none, and Great Expectations takes a bare date for something else."""
+    kwargs = dict(expectation["kwargs"])
+    column = kwargs.get("column")
+    if not isinstance(column, str) or column not in frame or not is_datetime64_any_dtype(frame[column]):
+        return expectation
+    for key in ("min_value", "max_value"):
+        if isinstance(kwargs.get(key), str):
+            try:
+                moment = datetime.fromisoformat(kwargs[key])
+            except ValueError:
+                raise ExpectationError(
+                    f"{path}: {expectation['type']} on '{column}': {key} '{kwargs[key]}' is not an ISO 8601 time."
+                ) from None
+            kwargs[key] = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return expectation | {"kwargs": kwargs}
 
 
 def _validate(frame: pd.DataFrame, suite: list[dict[str, Any]], path: Path) -> list[Any]:

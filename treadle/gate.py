@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from treadle.problems import Problem
 
 SAMPLES = 2000
+FEWEST = 5  # rows; of fewer, all may be better by chance, and every resample says so
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def compare(
     Source: paired bootstrap, B. Efron and R. Tibshirani (1993), chapter 16; over blocks, H. Künsch (1989).
     """
     measure = problem.metrics[metric]
+    if why := _incomparable(y, champion, challenger):
+        nan = float("nan")
+        return Gate(False, nan, (nan, nan), 0.0, nan, nan, len(y), f"The challenger is not compared: {why}.")
     old, new = measure.score(y, champion), measure.score(y, challenger)
     gain = measure.gain(old, new)
     drawn = np.array(
@@ -88,24 +93,35 @@ def compare(
     return Gate(passes, gain, (low, high), probability, old, new, len(y), reason)
 
 
-def _resamples(n: int, blocks: np.ndarray | None, rng: np.random.Generator, samples: int) -> list[np.ndarray]:
-    """Row indexes of each bootstrap sample."""
-    if blocks is None:
-        return [rng.integers(0, n, n) for _ in range(samples)]
-    groups = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    if len(groups) < 2:
-        return [rng.integers(0, n, n) for _ in range(samples)]
-    return [np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))]) for _ in range(samples)]
+def _incomparable(y: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> str | None:
+    """Why the answers must not be scored; accuracy and F1 would take NaN for the first class."""
+    if len(y) < FEWEST:
+        return f"there are {len(y)} rows that neither has learned from, at least {FEWEST} are needed"
+    for name, answer in (("challenger", challenger), ("other", champion)):
+        wrong = len(answer) - int(np.isfinite(answer).reshape(len(answer), -1).all(axis=1).sum())
+        if wrong:
+            return f"the {name}'s answer is not a number on {wrong:,} of {len(y):,} rows"
+    return None
+
+
+def _resamples(n: int, blocks: np.ndarray | None, rng: np.random.Generator, samples: int) -> Iterator[np.ndarray]:
+    """Row indexes of each bootstrap sample, one at a time: all of them would be gigabytes on a large window."""
+    groups = [np.flatnonzero(blocks == block) for block in np.unique(blocks)] if blocks is not None else []
+    for _ in range(samples):
+        if len(groups) < 2:
+            yield rng.integers(0, n, n)
+        else:
+            yield np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
 
 
 def _say(
     metric: str, old: float, new: float, gain: float, interval: tuple[float, float], probability: float,
     confidence: float, min_gain: float, rows: int, passes: bool, versus: str,
 ) -> str:  # fmt: skip
-    better = "better" if gain > 0 else "worse"
+    better = "the same" if gain == 0 else f"{abs(gain):.3g} {'better' if gain > 0 else 'worse'}"
     bar = f" by more than {min_gain:g}" if min_gain else ""
     return (
         f"On {rows:,} rows that neither has learned from, the challenger has {metric} {new:.4g} against {old:.4g} of {versus}: "
-        f"{abs(gain):.3g} {better} (95 % interval of the gain {interval[0]:.3g} to {interval[1]:.3g}); better{bar} in "
+        f"{better} (95 % interval of the gain {interval[0]:.3g} to {interval[1]:.3g}); better{bar} in "
         f"{probability:.0%} of the resamples, {confidence:.0%} are needed: {'passes' if passes else 'does not pass'}."
     )

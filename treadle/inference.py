@@ -15,11 +15,11 @@ from treadle.schema import Column, Schema
 from treadle.values import (
     BOOLEANS,
     MIXED,
-    THOUSANDS,
     UNIX,
     UNIX_MS,
     as_text,
     convert,
+    has_thousands,
     is_number,
     parse_times,
     to_numbers,
@@ -34,7 +34,8 @@ DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-
                 "%B %Y", "%m/%Y")  # fmt: skip
 TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 DATE_LIKE = re.compile(
-    r"^(\w{3,9},? )?(\d{1,4}[-/.]\d{1,2}[-/.](\d{4}|\d{1,2})([^.\d]|$)|\d{4}-\d{2}$|\d{1,2}/\d{4}$"
+    r"^(\w{3,9},? )?(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([^.\d]|$)"
+    r"|\d{4}-\d{2}$|\d{1,2}/\d{4}$"
     r"|\d{1,2}(st|nd|rd|th)?[ -][A-Za-z]{3,9}\.?,?[ -]\d{2,4}|[A-Za-z]{3,9}\.? (\d{1,2}(st|nd|rd|th)?,? )?\d{4})"
 )
 CODE = re.compile(r"0\d+")
@@ -186,17 +187,19 @@ def _written_numbers(values: pd.Series, present: pd.Series) -> dict[str, Any]:
     """Whether there are thousands separators, and the few texts that stand where a number is missing."""
     if is_number(values):
         return {"thousands": False, "missing": ()}
-    return {
-        "thousands": bool(present.str.fullmatch(THOUSANDS).any()),
-        "missing": _markers(present[to_numbers(present).isna()], present),
-    }
+    return {"thousands": has_thousands(present), "missing": _markers(present[to_numbers(present).isna()], len(present))}
 
 
-def _markers(unread: pd.Series, present: pd.Series) -> tuple[str, ...]:
-    """The texts that mean "missing": few different ones, in less than half of the rows, and without a digit."""
-    different = sorted(set(unread.str.lower()))
-    few = 0 < len(different) <= MAX_MARKERS and len(unread) < 0.5 * len(present)
-    return tuple(different) if few and not any(re.search(r"\d", word) for word in different) else ()
+def _markers(unread: pd.Series, rows: int) -> tuple[str, ...]:
+    """The texts that mean "missing": few different ones, each again and again, without a digit, in under half of `rows`.
+
+    What is there once is a slip of the pen: such a row is for the quarantine.
+    """
+    counts = unread.str.lower().value_counts()
+    few = 0 < len(counts) <= MAX_MARKERS and len(unread) < 0.5 * rows
+    again = bool(few) and (len(unread) > (1 - READABLE_SHARE) * rows or counts.min() > 1)
+    digits = any(re.search(r"\d", str(word)) for word in counts.index)
+    return tuple(sorted(map(str, counts.index))) if again and not digits else ()
 
 
 def _number_time(name: str, numbers: pd.Series) -> str | None:
@@ -235,7 +238,7 @@ def _times(values: pd.Series, present: pd.Series) -> dict[str, Any] | None:
         return {"format": form} if form else None
     different = pd.Series(present.unique(), dtype="str")
     dated = different[different.str.match(DATE_LIKE)]
-    markers = _markers(present[~present.str.match(DATE_LIKE)], present)
+    markers = _markers(present[~present.isin(dated)], len(present))
     if len(dated) < READABLE_SHARE * len(different) and not (markers and len(dated)):
         form = _number_time("time", to_numbers(present).dropna()) if to_numbers(present).notna().all() else None
         return {"format": form} if form else None

@@ -18,10 +18,12 @@ from treadle.inference import no_column
 from treadle.project import Data, check_name
 from treadle.schema import FEATURE_KINDS, Schema
 from treadle.settings import Settings
-from treadle.split import MIN_ROWS
+from treadle.split import LEAST_TO_LEARN, MIN_ROWS
 from treadle.values import as_text, plain_number
 
 MOST_CLASSES = 20
+LEAST_OF_CLASS = 10
+LEAST_SHARE_OF_CLASS = 0.01  # numbers with a rarer value among them are counts or ratings, not classes
 TIME_NAMES = re.compile(r"(^|_)(time|timestamp|datetime|date|ts|created|created_at|at|day|when)($|_)", re.IGNORECASE)
 
 
@@ -102,14 +104,27 @@ def _problem_of(target: pd.Series) -> str:
         raise BadData(f"{len(present)} rows have a value of '{target.name}'; bring {MIN_ROWS} or more.")
     numbers = pd.to_numeric(plain_number(present), errors="coerce")
     if numbers.notna().all():
-        few_and_whole = distinct <= MOST_CLASSES and bool((numbers % 1 == 0).all()) and distinct < 0.05 * len(present)
-        return "tabular-classification" if distinct == 2 or few_and_whole else "tabular-regression"
-    if distinct > max(MOST_CLASSES, 0.2 * len(present)):
+        if distinct > 2 and not _are_classes(numbers):
+            return "tabular-regression"
+    elif distinct > max(MOST_CLASSES, 0.2 * len(present)):
         raise BadData(
             f"The target '{target.name}' has {distinct:,} different values that are not numbers, such as "
             f"'{present.iloc[0][:40]}'; choose a column of classes or of numbers."
         )
+    rarest = present.value_counts().iloc[[-1]]
+    if rarest.iloc[0] < LEAST_TO_LEARN:
+        raise BadData(
+            f"The class '{str(rarest.index[0])[:40]}' of '{target.name}' has {rarest.iloc[0]} row, too few to learn from; "
+            "bring more, remove the row, or merge it into another class."
+        )
     return "tabular-classification"
+
+
+def _are_classes(numbers: pd.Series) -> bool:
+    """Whether numbers name classes: few whole ones, none of them rare, as the tail of a count is."""
+    counts = numbers.value_counts()
+    few = len(counts) <= MOST_CLASSES and len(counts) < 0.05 * len(numbers) and bool((numbers % 1 == 0).all())
+    return few and counts.min() >= max(LEAST_OF_CLASS, LEAST_SHARE_OF_CLASS * len(numbers))
 
 
 def _time_of(schema: Schema, raw: pd.DataFrame) -> str | None:

@@ -17,6 +17,8 @@ from treadle.schema import Schema
 
 MIN_ROWS = 50
 MIN_JUDGES = 30
+LEAST_TO_LEARN = 2  # rows of a class
+MOSTLY = 0.5  # share of rows with a time above which the split goes by time
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def _table_of(frame: pd.DataFrame, project: Project, schema: Schema) -> _Table:
     return _Table(
         unit=_units(frame, schema),
         strata=None if schema.classes is None else frame[schema.target].to_numpy(),
-        times=frame[AT],
-        timed=schema.time is not None and bool(frame[AT].notna().all()),
+        times=frame[AT].fillna(frame[AT].min()),  # a row without a time is taken for the oldest, so it never judges
+        timed=schema.time is not None and bool(frame[AT].notna().mean() > MOSTLY),
         grouped=schema.group is not None,
         rng=np.random.default_rng(project.split.seed),
     )
@@ -206,8 +208,9 @@ def _check(frame: pd.DataFrame, schema: Schema, parts: dict[str, np.ndarray]) ->
         raise BadData("No rows are left to judge; bring more rows, or set split.holdout above 0.")
     if schema.classes:
         counts = frame[schema.target][parts["train"]].value_counts()
-        rare = [name for name in schema.classes if counts.get(name, 0) < 2]
+        rare = [name for name in schema.classes if counts.get(name, 0) < LEAST_TO_LEARN]
         if rare:
             raise BadData(
-                f"The class '{rare[0]}' has fewer than 2 rows to learn from; bring more, or merge it into another."
+                f"The class '{rare[0]}' has fewer than {LEAST_TO_LEARN} rows to learn from; "
+                "bring more, or merge it into another."
             )

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from treadle.project import Project
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-BATCH = 90  # entities; MLflow takes 100 params and tags, 1,000 metrics a call
+BATCH = 90  # entities a call; MLflow takes 100 params, 100 tags, 1,000 metrics
+LONGEST = 6000  # characters of a parameter's or a tag's value
+_READY: set[str] = set()  # stores that this process has found complete
 
 
 class Trial(Protocol):
@@ -69,21 +72,29 @@ def client(settings: Settings) -> MlflowClient:
     import mlflow
     from mlflow import MlflowClient
 
-    settings.mlruns_dir.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
+    uri = settings.tracking_uri
+    if uri not in _READY:
+        with _alone(settings):  # the client's construction makes the tables, and two at once break each other's
+            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+        _READY.add(uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold a lock that the kernel releases when its holder dies."""
+    settings.mlruns_dir.mkdir(parents=True, exist_ok=True)
     with (settings.mlruns_dir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
-        made.search_experiments(max_results=1)
-    return made
+        yield
 
 
 def experiment_id(settings: Settings, name: str) -> str:
     """The project's experiment; made when first asked for, its artifacts below `mlruns/artifacts`."""
     mlflow = client(settings)
-    with (settings.mlruns_dir / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(settings):
         found = mlflow.get_experiment_by_name(name)
         if found is None:
             folder = settings.mlruns_dir / "artifacts" / name
@@ -118,26 +129,37 @@ def open_run(settings: Settings, project: Project, *, name: str, tags: Mapping[s
 
 def log_params(settings: Settings, run_id: str, params: Mapping[str, Any]) -> None:
     """Parameters of a run."""
-    from mlflow.entities import Param
-
-    client(settings).log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+    _log(client(settings), run_id, params=params)
 
 
 def log_metrics(settings: Settings, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Metrics of a run, one value each."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    client(settings).log_batch(
-        run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items() if not math.isnan(v)]
-    )
+    """Metrics of a run, one value each; what is not a number is left out."""
+    _log(client(settings), run_id, metrics=metrics)
 
 
 def set_tags(settings: Settings, run_id: str, tags: Mapping[str, str]) -> None:
     """Tags of a run."""
-    from mlflow.entities import RunTag
+    _log(client(settings), run_id, tags=tags)
 
-    client(settings).log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+def _log(
+    mlflow: MlflowClient,
+    run_id: str,
+    *,
+    params: Mapping[str, Any] = MappingProxyType({}),
+    metrics: Mapping[str, float] = MappingProxyType({}),
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write as few batches as MLflow's limits allow, one transaction each."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    many_params = [Param(key, str(value)[:LONGEST]) for key, value in params.items()]
+    many_metrics = [Metric(key, float(value), now, 0) for key, value in metrics.items() if not math.isnan(value)]
+    many_tags = [RunTag(key, str(value)[:LONGEST]) for key, value in tags.items()]
+    for begin in range(0, max(len(many_params), len(many_metrics), len(many_tags)), BATCH):
+        some = slice(begin, begin + BATCH)
+        mlflow.log_batch(run_id, params=many_params[some], metrics=many_metrics[some], tags=many_tags[some])
 
 
 def log_artifacts(settings: Settings, run_id: str, folder: Path, target: str) -> None:
@@ -168,8 +190,6 @@ def log_dataset(
 
 def log_trials(settings: Settings, run_id: str, project: str, trials: Sequence[Trial], metric: str) -> None:
     """Each trial as a nested run, written after the search and so off its path."""
-    from mlflow.entities import Metric, Param, RunTag
-
     mlflow, experiment = client(settings), experiment_id(settings, project)
     for trial in trials:
         ended = int(time.time() * 1000)
@@ -177,14 +197,20 @@ def log_trials(settings: Settings, run_id: str, project: str, trials: Sequence[T
             experiment,
             start_time=ended - int(trial.seconds * 1000),
             run_name=f"trial {trial.number}: {trial.family}",
-            tags={"mlflow.parentRunId": run_id},
+            tags={
+                "mlflow.parentRunId": run_id,
+                "kind": "trial",
+                "project": project,
+                "family": trial.family,
+                "state": trial.state,
+            },
         )
-        metrics = {"seconds": trial.seconds} | ({metric: trial.score} if trial.score is not None else {})
-        mlflow.log_batch(
+        scored = {metric: trial.score} if trial.score is not None else {}
+        _log(
+            mlflow,
             run.info.run_id,
-            metrics=[Metric(k, float(v), ended, 0) for k, v in metrics.items()],
-            params=[Param(k, str(v)) for k, v in ({"family": trial.family} | dict(trial.params)).items()],
-            tags=[RunTag(k, str(v)) for k, v in {"kind": "trial", "project": project, "state": trial.state}.items()],
+            params={"family": trial.family} | dict(trial.params),
+            metrics={"seconds": trial.seconds} | scored,
         )
         status = {"complete": "FINISHED", "pruned": "KILLED"}.get(trial.state.lower(), "FAILED")
         mlflow.set_terminated(run.info.run_id, status, end_time=ended)

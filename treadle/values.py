@@ -65,7 +65,9 @@ def to_numbers(values: pd.Series) -> pd.Series:
         numbers = _exact(text)
         odd = numbers.isna() & text.notna()
         if odd.any():
-            numbers = numbers.mask(odd, _exact(plain_number(text[odd])))
+            different = pd.Series(text[odd].unique(), dtype="str")  # each text is read once: words repeat
+            read = dict(zip(different, _exact(plain_number(different)), strict=True))
+            numbers = numbers.mask(odd, text[odd].map(read).astype("float64"))
     return numbers.where(np.isfinite(numbers))
 
 
@@ -83,6 +85,12 @@ def plain_number(text: pd.Series) -> pd.Series:
     """Numbers as text without units and thousands separators."""
     bare = text.str.replace(UNIT, r"\1", regex=True)
     return bare.where(~bare.str.fullmatch(THOUSANDS), bare.str.replace(GROUPERS, "", regex=True))
+
+
+def has_thousands(text: pd.Series) -> bool:
+    """Whether a number among the texts is written like 1,234."""
+    odd = pd.Series(text.dropna().unique(), dtype="str")
+    return bool(odd.str.replace(UNIT, r"\1", regex=True).str.fullmatch(THOUSANDS).any())
 
 
 def to_truths(values: pd.Series, tokens: tuple[str, str] | None) -> pd.Series:

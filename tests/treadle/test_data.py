@@ -150,6 +150,8 @@ def test_numbers_of_full_precision_are_read_exactly():
         (["1704067200", "1704070800", "1704074400"], "created_at", "datetime", {"format": "unix"}),
         (["red", "green", "red", ""], "c", "category", {"categories": ("red", "green"), "nullable": True}),
         (["00123", "00456"], "zip", "category", {}),
+        (["1.2.3", "1.10.2"], "version", "category", {}),
+        (["$1,234", "$12"], "cost", "integer", {"thousands": True}),
         (["same"], "k", "constant", {}),
         ([""], "k", "constant", {"nullable": True}),
         (["0", "1"], "n", "integer", {}),
@@ -173,6 +175,14 @@ def test_columns_are_understood(values, name, kind, traits):
 )
 def test_identifiers_and_free_text_are_not_learned_from(values, name, kind):
     assert infer_column(pd.Series(values, name=name, dtype="str")).kind == kind
+
+
+def test_a_text_again_and_again_among_numbers_means_missing_and_once_is_a_slip():
+    numbers = [str(i * 1.37) for i in range(200)]
+    often = infer_column(pd.Series([*numbers, "Unknown", "unknown"], name="size", dtype="str"))
+    once = infer_column(pd.Series([*numbers, "unknown"], name="size", dtype="str"))
+    assert (often.kind, often.missing, often.nullable) == ("number", ("unknown",), True)
+    assert (once.kind, once.missing, once.nullable) == ("number", (), False)
 
 
 def test_people_have_the_last_word():

@@ -86,7 +86,8 @@ def test_people_edit_the_file(suite, toy_project):
     [
         {"type": "expect_column_values_to_be_between", "kwargs": {"column": "nowhere", "min_value": 0}},
         {"type": "expect_unicorns", "kwargs": {}},
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "when", "min_value": "2024-01-01"}},
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "when", "min_value": "last year"}},
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "size", "min_value": "2024-01-01"}},
     ],
 )
 def test_an_expectation_that_cannot_run_is_a_mistake_in_the_file(suite, toy_project, expectation):
@@ -94,6 +95,14 @@ def test_an_expectation_that_cannot_run_is_a_mistake_in_the_file(suite, toy_proj
     path.write_text(json.dumps({"expectations": [expectation]}))
     with pytest.raises(ExpectationError, match=r"expect|Expect|unicorns"):
         check(frame, schema, path, toy_project())
+
+
+@pytest.mark.parametrize("bound", ["2024-01-02", "2024-01-02T00:00:00", "2024-01-02T01:00:00+01:00"])
+def test_dates_are_bounds_as_people_write_them(suite, toy_project, bound):
+    schema, frame, path = suite
+    kwargs = {"column": "when", "min_value": bound}
+    path.write_text(json.dumps({"expectations": [{"type": "expect_column_values_to_be_between", "kwargs": kwargs}]}))
+    assert sorted(check(frame, schema, path, toy_project()).bad) == list(range(24))
 
 
 def test_a_file_that_is_no_suite_is_named(suite, toy_project):

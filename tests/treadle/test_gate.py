@@ -7,6 +7,7 @@ from treadle.gate import compare
 from treadle.problems import load_problem
 
 REGRESSION = load_problem("tabular-regression")
+CLASSIFICATION = load_problem("tabular-classification")
 
 
 @pytest.fixture
@@ -61,6 +62,32 @@ def test_rows_of_a_day_hang_together(truth):
 
 def test_nan_never_passes(truth):
     assert not compare(truth, noisy(truth, 1, 1), np.full(200, np.nan), REGRESSION, "mae").promote
+
+
+@pytest.mark.parametrize("metric", sorted(CLASSIFICATION.metrics))
+def test_nan_is_not_taken_for_the_first_class(metric):
+    """All rows are of class 0, which the argmax of NaN is, and the champion is always wrong."""
+    y = np.zeros(50, dtype=int)
+    wrong, nothing = np.tile([0.1, 0.9], (50, 1)), np.full((50, 2), np.nan)
+    gate = compare(y, wrong, nothing, CLASSIFICATION, metric)
+    assert not gate.promote
+    assert "not a number on 50 of 50 rows" in gate.reason
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+@pytest.mark.parametrize("problem", [REGRESSION, CLASSIFICATION])
+def test_a_handful_of_rows_proves_nothing(rows, problem):
+    y = np.zeros(rows)
+    shape = (rows,) if problem is REGRESSION else (rows, 2)
+    for metric in problem.metrics:
+        gate = compare(y, np.ones(shape), np.zeros(shape), problem, metric)
+        assert not gate.promote
+        assert f"there are {rows} rows" in gate.reason
+
+
+def test_equal_answers_are_said_to_be_the_same(truth):
+    old = noisy(truth, 1, 1)
+    assert "the same (95 %" in compare(truth, old, old, REGRESSION, "mae").reason
 
 
 def test_worse_is_not_promoted_in_200_trials():

@@ -1,10 +1,13 @@
 """Versions in MLflow and in the ledger, and what happens when the two differ."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 
 from treadle.bundle import Manifest, ManifestColumn, read_bundle
-from treadle.errors import NotFound
+from treadle.errors import Conflict, NotFound
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED
 from treadle.ledger import Ledger
@@ -12,7 +15,7 @@ from treadle.problems import load_problem
 from treadle.project import Project
 from treadle.registry import Candidate, Registry
 from treadle.signing import read_keyring
-from treadle.tracking import client, log_metrics, log_model, log_trials, open_run
+from treadle.tracking import client, log_metrics, log_model, open_run
 
 PROJECT = Project.model_validate(
     {"name": "toy", "problem": "tabular-regression", "data": {"source": "toy.csv", "target": "amount", "time": "when"}}
@@ -95,7 +98,76 @@ def test_an_alias_moved_by_hand_is_told(registry, register, settings):
     first, second = register()[0], register()[0]
     registry.promote("toy", first, None, reason="first")
     client(settings).set_registered_model_alias("toy", "champion", str(second))
-    assert f"treadle promote toy {second}" in registry.drifted_aliases()[0]
+    told = registry.drifted_aliases()
+    assert f"treadle promote toy {second}" in told[0]
+    assert f"treadle promote toy {first}" in told[0]
+    assert registry.repair() == []
+    assert registry.drifted_aliases() == told, "what a person did is told, not undone"
+    registry.publish("toy")
+    assert registry.drifted_aliases() == []
+
+
+def test_an_outage_of_mlflow_does_not_undo_a_promotion(registry, register, settings):
+    """The store is away while the promotion is made; it stands, and its aliases follow at the next start."""
+    first, second = register()[0], register()[0]
+    registry.promote("toy", first, None, reason="first")
+    away = Registry(settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), registry.ledger)
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    try:
+        assert away.promote("toy", second, first, reason="better").version == second
+    finally:
+        del os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
+    assert f"version {second} serves" in registry.drifted_aliases()[0]
+    assert f"promote toy {first}" not in registry.drifted_aliases()[0], "the old champion is no way out"
+    assert len(registry.repair()) == 1
+    assert registry.drifted_aliases() == []
+
+
+def test_what_an_alias_points_at_is_not_deleted(registry, register, settings):
+    first, second, third = register()[0], register()[0], register()[0]
+    registry.promote("toy", first, None, reason="first")
+    registry.promote("toy", second, first, reason="better")
+    for held, alias in ((first, "previous"), (second, "champion"), (third, "challenger")):
+        with pytest.raises(Conflict, match=alias):
+            registry.delete("toy", held)
+    client(settings).delete_registered_model_alias("toy", "challenger")
+    registry.delete("toy", third)
+    assert [row["version"] for row in registry.versions("toy")] == [second, first]
+    assert not (settings.bundles_dir / "toy" / str(third)).exists()
+    assert register()[0] == third + 1
+
+
+def test_a_number_is_not_used_twice_when_the_model_was_deleted_in_mlflow(registry, register, settings):
+    first = register()[0]
+    registry.promote("toy", first, None, reason="first")
+    row = registry.ledger.version("toy", first)
+    client(settings).delete_registered_model("toy")
+    assert "deleted in MLflow" in registry.drifted_aliases()[0]
+    assert registry.repair() == []
+    second = register()[0]
+    assert second == first + 1
+    assert read_bundle(settings.home / row.bundle, row.digest, read_keyring(settings)).digest == row.digest
+    assert registry.promote("toy", second, first, reason="better").previous == first
+    assert registry.drifted_aliases() == []
+
+
+def test_the_run_s_model_names_its_version(registry, register, settings):
+    import json
+
+    version = register()[0]
+    mlflow = client(settings)
+    run = mlflow.get_run(registry.ledger.version("toy", version).run_id)
+    logged = mlflow.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "toy", "version": version}]
+
+
+def test_a_half_written_bundle_is_swept_when_nobody_can_be_writing_it(registry, settings):
+    new, old = settings.bundles_dir / "toy" / ".bundle-new", settings.bundles_dir / "toy" / ".bundle-old"
+    for folder in (new, old):
+        folder.mkdir(parents=True)
+    os.utime(old, (time.time() - 86400,) * 2)
+    assert len(registry.repair()) == 1
+    assert (new.exists(), old.exists()) == (True, False)
 
 
 def test_forget_starts_anew(registry, register):
@@ -105,35 +177,3 @@ def test_forget_starts_anew(registry, register):
     assert registry.versions("toy") == []
     with pytest.raises(NotFound):
         registry.rollback("toy", "nothing")
-
-
-def test_a_failed_run_is_failed_in_mlflow(settings):
-    with pytest.raises(ZeroDivisionError), open_run(settings, PROJECT, name="test", tags={"reason": "x"}) as run_id:
-        raise ZeroDivisionError
-    run = client(settings).get_run(run_id)
-    assert run.info.status == "FAILED"
-    assert run.data.tags["reason"] == "x"
-
-
-def test_trials_become_nested_runs(settings):
-    from dataclasses import dataclass, field
-
-    @dataclass(frozen=True)
-    class Trial:
-        number: int
-        score: float | None
-        state: str
-        family: str = "linear"
-        seconds: float = 0.1
-        params: dict = field(default_factory=lambda: {"strength": 1.0})
-
-    with open_run(settings, PROJECT, name="test", tags={}) as run_id:
-        log_trials(settings, run_id, "toy", [Trial(0, 1.5, "complete"), Trial(1, None, "failed")], "mae")
-    mlflow = client(settings)
-    runs = mlflow.search_runs(
-        [mlflow.get_experiment_by_name("toy").experiment_id], f"tags.mlflow.parentRunId = '{run_id}'"
-    )
-    assert {(r.info.run_name, r.info.status, r.data.metrics.get("mae")) for r in runs} == {
-        ("trial 0: linear", "FINISHED", 1.5),
-        ("trial 1: linear", "FAILED", None),
-    }

@@ -77,6 +77,7 @@ def test_the_file_is_short_and_says_where_the_rest_is(rich, write, settings):
         ([1, 2, 3, 4, 5], CLASSES),
         (list(range(90)), NUMBERS),
         ([0.5, 1.5, 2.5], NUMBERS),
+        ([0] * 150 + [1] * 100 + [2] * 40 + [3] * 8 + [4] * 2, NUMBERS),  # a count, with the tail of one
         (["1,200", "950", "12,000.5", "7"], NUMBERS),
     ],
 )
@@ -139,8 +140,9 @@ def test_an_unknown_target_suggests_the_nearest(toy_table, write, settings):
         ([None] * 100, "is missing in every row"),
         (["a"] * 25 + ["b"] * 24 + [None] * 51, "49 rows have a value of 'y'; bring 50 or more"),
         ([f"name {i}" for i in range(100)], "100 different values that are not numbers"),
+        (["a"] * 50 + ["b"] * 49 + ["rare"], "'rare' of 'y' has 1 row"),
     ],
-    ids=["constant", "missing", "few", "names"],
+    ids=["constant", "missing", "few", "names", "rare"],
 )
 def test_a_target_that_cannot_be_learned_says_why(write, settings, target, says):
     table = pd.DataFrame({"x": np.random.default_rng(0).normal(size=100), "y": target})

@@ -207,6 +207,17 @@ def test_rows_of_one_moment_stay_together(make):
     assert frame.groupby(AT)["__row__"].agg(lambda ids: len({where[i] for i in ids})).max() == 1
 
 
+def test_a_row_without_a_time_is_the_oldest_and_the_split_stays_by_time(make):
+    rows = timed()
+    rows.loc[3, "when"] = pd.NaT
+    frame, project, schema = make(rows, NUMBERS, time="when")
+    split = first(frame, project, schema)
+    test = rows_of(frame, split.test)
+    assert "by time" in split.how
+    assert test["__at__"].notna().all()
+    assert rows_of(frame, split.train + split.valid)["__at__"].max() < test["__at__"].min()
+
+
 def test_a_few_days_still_give_a_holdout(make):
     frame, project, schema = make(timed(100), NUMBERS, time="when")
     split = first(frame, project, schema)

@@ -12,14 +12,18 @@ from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
 from treadle.ledger.records import Champion, Lease, to_us
-from treadle.ledger.tables import champions, leases, promotions
+from treadle.ledger.tables import champions, leases, promotions, versions
 
 
 def read_champion(engine: Engine, model: str) -> Champion | None:
     """The champion's row."""
-    row = champions.c
     with engine.connect() as connection:
-        found = connection.execute(select(row.version, row.previous, row.fence).where(row.model == model)).first()
+        return _champion_row(connection, model)
+
+
+def _champion_row(connection: Connection, model: str) -> Champion | None:
+    row = champions.c
+    found = connection.execute(select(row.version, row.previous, row.fence).where(row.model == model)).first()
     return Champion(*found) if found else None
 
 
@@ -49,11 +53,15 @@ def swap_champion(
         lease_fence: The lease under which the caller works; a newer lease makes it void.
 
     Raises:
-        Conflict: Another champion, or another lease, came first; compare again.
+        NotFound: The version is not registered, or was deleted meanwhile.
+        Conflict: It is champion already, or another champion, or another lease, came first; compare again.
     """
+    if version == expected:
+        raise Conflict(f"Version {version} of '{model}' is champion already.")
     try:
         with engine.begin() as connection:
             _write_champion(connection, model, version, expected, lease_fence)
+            _hold_version(connection, model, version)
             fence = connection.execute(select(champions.c.fence).where(champions.c.model == model)).scalar_one()
             connection.execute(
                 insert(promotions).values(
@@ -74,16 +82,48 @@ def _write_champion(
         connection.execute(
             insert(champions).values(model=model, version=version, previous=None, fence=1, updated_us=now)
         )
-    row = champions.c
-    held = select(leases.c.model).where(leases.c.model == model, leases.c.fence == lease_fence).exists()
-    conditions = [row.model == model, row.version == (version if expected is None else expected)]
+    else:
+        row = champions.c
+        swap = update(champions).where(row.model == model, row.version == expected)
+        new = {"version": version, "previous": expected, "fence": row.fence + 1, "updated_us": now}
+        if connection.execute(swap.values(**new)).rowcount != 1:
+            raise _lost(model, expected)
     if lease_fence is not None:
-        conditions.append(held)
-    new = {"version": version, "previous": expected, "updated_us": now}
-    if expected is not None:
-        new["fence"] = row.fence + 1
-    if connection.execute(update(champions).where(*conditions).values(**new)).rowcount != 1:
-        raise _lost(model, expected)
+        _check_lease(connection, model, lease_fence)
+
+
+def _check_lease(connection: Connection, model: str, fence: int) -> None:
+    """Refuse who was taken for dead. The row stays locked, so that nobody takes the lease over before the commit."""
+    held = select(leases.c.fence).where(leases.c.model == model).with_for_update()
+    newest = connection.execute(held).scalar()
+    if newest != fence:
+        raise Conflict(
+            f"The train lease of '{model}' that this promotion works under ({fence}) was taken over ({newest}); train again."
+        )
+
+
+def _hold_version(connection: Connection, model: str, version: int) -> None:
+    """Keep a version from being deleted before the promotion commits; SQLite has one writer and needs no lock."""
+    wanted = select(versions.c.version).where(versions.c.model == model, versions.c.version == version)
+    if connection.execute(wanted.with_for_update()).first() is None:
+        raise NotFound(f"'{model}' has no version {version} to promote. `treadle models {model}` lists its versions.")
+
+
+def remove_version(engine: Engine, model: str, version: int) -> None:
+    """Delete a version's record, unless it serves or would serve after a rollback.
+
+    Raises:
+        NotFound: There is none.
+        Conflict: It is the champion or the one before.
+    """
+    row = versions.c
+    with engine.begin() as connection:  # delete first, ask then: whoever promotes it waits for this row, or is seen
+        if connection.execute(delete(versions).where(row.model == model, row.version == version)).rowcount != 1:
+            raise NotFound(f"'{model}' has no version {version}. `treadle models {model}` lists its versions.")
+        champion = _champion_row(connection, model)
+        if champion is not None and version in {champion.version, champion.previous}:
+            role = "the champion" if version == champion.version else "what a rollback restores"
+            raise Conflict(f"Version {version} of '{model}' is {role}; promote another version before deleting it.")
 
 
 def _lost(model: str, expected: int | None) -> Conflict:
@@ -152,6 +192,7 @@ def in_flight(engine: Engine, model: str) -> bool:
 
 
 def forget_champion(connection: Connection, model: str) -> None:
-    """Remove the champion and its promotions: the project starts anew."""
+    """Remove the champion and its promotions: the project starts anew, and who still trains for the old one is void."""
     for table in (champions, promotions):
         connection.execute(delete(table).where(table.c.model == model))
+    connection.execute(update(leases).where(leases.c.model == model).values(fence=leases.c.fence + 1, expires_us=0))

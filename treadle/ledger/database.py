@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from treadle.errors import Unavailable
 
@@ -56,6 +56,8 @@ class LaterEngine:
 def open_engine(url: str, durability: str = "normal") -> Engine:
     """An engine on a database whose schema is this version's.
 
+    Whatever is done with it later raises `Unavailable` when the database is locked, full, read-only or gone.
+
     Raises:
         Unavailable: The database cannot be reached or was written by a newer Treadle.
     """
@@ -76,7 +78,17 @@ def open_engine(url: str, durability: str = "normal") -> Engine:
             f"Cannot open the ledger at {parsed.render_as_string(hide_password=True)}: "
             f"{' '.join(str(error).split())[:200]} (TREADLE_LEDGER_URL)"
         ) from error
+    event.listen(engine, "handle_error", _say_outage)
     return engine
+
+
+def _say_outage(context: ExceptionContext) -> None:
+    """Turn an outage into the error that the command line prints and the API answers with 503."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, OperationalError) and not context.is_pre_ping:
+        raise Unavailable(
+            f"The ledger cannot be used now: {' '.join(str(error.orig).split())[:200]} (TREADLE_LEDGER_URL)"
+        ) from context.original_exception
 
 
 def _pragmas(durability: str) -> Any:

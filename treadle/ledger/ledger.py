@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, and_, delete, func, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from treadle.errors import Conflict, NotFound, Unavailable
+from treadle.errors import Conflict, NotFound
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.database import LaterEngine, open_engine
 from treadle.ledger.journal import Entry
@@ -27,7 +27,7 @@ from treadle.ledger.records import (
     from_us,
     to_us,
 )
-from treadle.ledger.tables import audit, costs, decisions, feedback, leases, predictions, verdicts, versions
+from treadle.ledger.tables import audit, costs, decisions, feedback, predictions, verdicts, versions
 from treadle.settings import Settings
 
 _INSERT = (
@@ -96,8 +96,6 @@ class Ledger:
             raise Conflict(
                 "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
             ) from error
-        except OperationalError as error:
-            raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
 
     def absorb(self, rows: Sequence[Entry]) -> None:
         """Commit rows of the journal; those whose ids are there already change nothing.
@@ -105,16 +103,13 @@ class Ledger:
         Raises:
             Unavailable: The database is locked, away or full.
         """
-        try:
-            with self.engine.begin() as connection:
-                if self.engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), list(map(tuple, rows)))
-                else:
-                    from sqlalchemy.dialects.postgresql import insert as upsert
+        with self.engine.begin() as connection:
+            if self.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), list(map(tuple, rows)))
+            else:
+                from sqlalchemy.dialects.postgresql import insert as upsert
 
-                    connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
-        except OperationalError as error:
-            raise Unavailable(f"The ledger cannot be written: {' '.join(str(error.orig).split())[:200]}") from error
+                connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
 
     def add_feedback(self, model: str, labels: Sequence[Feedback], attempts: int = 3) -> Counts:
         """Commit labels, all or none; the same label again changes nothing.
@@ -220,6 +215,10 @@ class Ledger:
                 connection.execute(insert(versions).values(**values))
         except IntegrityError as error:
             raise Conflict(f"Version {version.version} of '{version.model}' is registered already.") from error
+
+    def remove_version(self, model: str, version: int) -> None:
+        """Delete a version's record; see `treadle.ledger.champions.remove_version`."""
+        champion_rows.remove_version(self.engine, model, version)
 
     def version(self, model: str, version: int) -> Version | None:
         """One version's record."""
@@ -374,7 +373,7 @@ class Ledger:
     def forget(self, model: str) -> None:
         """Remove everything about one model but the audit: the project starts anew."""
         with self.engine.begin() as connection:
-            for table in (feedback, predictions, verdicts, decisions, leases, costs, versions):
+            for table in (feedback, predictions, verdicts, decisions, costs, versions):
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
 

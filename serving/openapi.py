@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.model import ServedModel
+from serving.openapi_v2 import v2_paths
 
 _TYPES = {
     "number": {"type": "number"},
@@ -63,6 +64,7 @@ def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
         "parameters": [_NAME],
         "post": _feedback("Give labels to a model", "models", any_target, 0),
     }
+    document["paths"] |= v2_paths(models)
     return document
 
 

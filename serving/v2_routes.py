@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -69,7 +70,11 @@ class V2Routes:
         """Inputs, outputs and versions of a model."""
         name = request.path_params["name"]
         model = self._champions.pinned(name, _version(request))
-        return _json(metadata_of(model, [version.version for version in self._endpoints.ledger.versions(name)]))
+        try:
+            versions = [version.version for version in self._endpoints.ledger.versions(name)]
+        except SQLAlchemyError:  # what is served goes on being served
+            versions = [model.version]
+        return _json(metadata_of(model, versions))
 
     def model_ready(self, request: Request) -> Response:
         """Whether a model, or the version that is named, answers."""

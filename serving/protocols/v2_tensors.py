@@ -9,6 +9,7 @@ import base64
 import math
 import struct
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -65,18 +66,25 @@ def read_json(data: Any, shape: Sequence[int], datatype: str, what: str) -> list
     if datatype == "BF16":
         raise BadRequest(f"{what} is BF16, which JSON cannot carry; send it as binary data.", 400)
     values = _flat(data, shape, what)
-    known = [value for value in values if value is not None]
-    kind = np.dtype(DATATYPES[datatype]).kind
-    if not set(map(type, known)) <= _PYTHON_TYPES[kind]:
+    types, kind = set(map(type, values)), np.dtype(DATATYPES[datatype]).kind
+    if not types <= _PYTHON_TYPES[kind]:
         raise BadRequest(f"{what} has elements that are not {datatype}.", 400)
-    if kind in "iu" and known:
-        limits = np.iinfo(DATATYPES[datatype])
-        if min(known) < limits.min or max(known) > limits.max:
-            raise BadRequest(f"{what} has elements that {datatype} cannot hold.", 400)
-    return _rounded(values, datatype, what) if kind == "f" else values
+    if kind in "iu":
+        _check_range([value for value in values if value is not None], datatype, what)
+    if kind != "f" or (datatype == "FP64" and int not in types):
+        return values  # JSON's fractions are FP64 already, and finite
+    return _rounded(values, datatype, what)
 
 
-_PYTHON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str}}
+_PYTHON_TYPES: dict[str, set[type]] = {
+    "b": {bool, NoneType}, "i": {int, NoneType}, "u": {int, NoneType}, "f": {int, float, NoneType}, "O": {str, NoneType},
+}  # fmt: skip
+
+
+def _check_range(known: Sequence[int], datatype: str, what: str) -> None:
+    limits = np.iinfo(DATATYPES[datatype])
+    if known and (min(known) < limits.min or max(known) > limits.max):
+        raise BadRequest(f"{what} has elements that {datatype} cannot hold.", 400)
 
 
 def _flat(data: Any, shape: Sequence[int], what: str) -> list[Any]:

@@ -91,9 +91,14 @@ class Home:
             version=version, columns=COLUMNS, target="bikers", classes=CLASSES if classes else None, metric="mae", metrics={"mae": 1.5},
             smoke=(Smoke(dict(ROW), answer),),
         )  # fmt: skip
+        return self.add(manifest, graph(bias, classes))
+
+    def add(self, manifest: Manifest, onnx_bytes: bytes) -> Path:
+        """Register a version of any model."""
+        name, version = manifest.model, manifest.version
         folder = self.settings.bundles_dir / name / str(version)
         begin_signing(self.settings, self.ledger)
-        digest = write_bundle(folder, graph(bias, classes), manifest, signer(self.settings))
+        digest = write_bundle(folder, onnx_bytes, manifest, signer(self.settings))
         place = str(folder.relative_to(self.settings.home))
         self.ledger.add_version(Version(name, version, f"run{version}", place, digest, "linear", {}, {}, None))
         return folder
@@ -108,6 +113,12 @@ class Home:
 def make_home(tmp_path: Path) -> Callable[..., Home]:
     """Makes an installation; its arguments change settings."""
     return partial(Home, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """An installation without models that all tests of a file share."""
+    return Home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
@@ -126,7 +137,7 @@ def client(home: Home) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
     """Runs `python -m serving` as a process of its own: a context of the process and its base URL."""
     return _serve

@@ -73,7 +73,8 @@ class Champions:
             if model is None:
                 row = self._ledger.version(name, version)
                 if row is None:
-                    raise NotFound(f"'{name}' has no version {version}.")
+                    said = f"'{name}'" if name.isprintable() and len(name) <= 63 else "That model"
+                    raise NotFound(f"{said} has no version {version}.")
                 model = open_model(self._settings, name, version, self._settings.home / row.bundle, row.digest)
                 self._pinned[name, version] = model
         return model

@@ -18,7 +18,7 @@ from serving.predict import Endpoints
 from serving.problem_details import BadRequest, v2_error
 from serving.protocols.v2 import EXTENSIONS, OpenInference, metadata_of
 from treadle import __version__
-from treadle.errors import NotFound
+from treadle.errors import NotFound, Unavailable
 
 INDEX_BYTES = 1_000
 
@@ -72,7 +72,7 @@ class V2Routes:
         model = self._champions.pinned(name, _version(request))
         try:
             versions = [version.version for version in self._endpoints.ledger.versions(name)]
-        except SQLAlchemyError:  # what is served goes on being served
+        except (SQLAlchemyError, Unavailable):  # what is served goes on being served
             versions = [model.version]
         return _json(metadata_of(model, versions))
 

@@ -38,7 +38,6 @@ class Admission:
         self.draining = False
         self.requests = 0
         self.received = 0
-        self.refused = 0
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
 
     def check(self) -> None:
@@ -48,7 +47,6 @@ class Admission:
             Overloaded: They are.
         """
         if self.requests >= self._most_requests:
-            self.refused += 1
             raise Overloaded("More requests are under way than can be answered soon; try again in a second.")
 
     def receive(self, size: int) -> None:
@@ -58,7 +56,6 @@ class Admission:
             Overloaded: All bodies together are too large.
         """
         if self.received + size > self._most_bytes:
-            self.refused += 1
             raise Overloaded("Too many large requests are under way; try again in a second.")
         self.received += size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,11 +24,13 @@ from serving.metrics import Metrics
 from serving.openapi import describe, example_request
 from serving.overview import overview, summary
 from serving.predict import Endpoints
+from serving.standing import standings
 from serving.writer import LedgerWriter
 from treadle import __version__
-from treadle.ledger import Drain, Journal, Ledger
+from treadle.ledger import Drain, Journal, Ledger, carried_before
 from treadle.settings import Settings
 
+JUDGE_S = 15.0
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 # Reports are other people's HTML with data in it: their scripts run in a sandbox without our origin or the network.
@@ -57,11 +60,13 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         drain = Drain(settings.journal_dir, lambda: ledger)
         if drains:
             drain.start()
+        judging = asyncio.create_task(_judge(metrics, ledger))
         yield {
             "admission": admission,
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
             "lane": None if journal.durable else Lane(champions, journal, metrics),
         }
+        judging.cancel()
         champions.stop()
         admission.stop()
         writer.stop()
@@ -85,9 +90,16 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
-    _add_service(app, champions, metrics, admission)
+    _add_service(app, settings, champions, metrics, admission)
     _add_pages(app, settings, champions, ledger)
     return app
+
+
+async def _judge(metrics: Metrics, ledger: Ledger) -> None:
+    """Tell the metrics, now and then, whether the models are right."""
+    while True:
+        metrics.judge(await asyncio.to_thread(standings, ledger))
+        await asyncio.sleep(JUDGE_S)
 
 
 class SafeHeaders:
@@ -135,7 +147,9 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
         }
 
 
-def _add_service(app: FastAPI, champions: Champions, metrics: Metrics, admission: Admission) -> None:
+def _add_service(
+    app: FastAPI, settings: Settings, champions: Champions, metrics: Metrics, admission: Admission
+) -> None:
     @app.get("/healthz", tags=["service"], summary="Whether the process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
@@ -149,8 +163,10 @@ def _add_service(app: FastAPI, champions: Champions, metrics: Metrics, admission
         return {"status": "degraded" if troubles else "ok", "models": sorted(champions.models), "degraded": troubles}
 
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
-    async def show_metrics() -> Response:
-        return Response(metrics.text(champions.models, len(champions.troubles)), media_type=CONTENT_TYPE_LATEST)
+    def show_metrics() -> Response:
+        lag_s = carried_before(settings.journal_dir)
+        metrics.look(champions.models, len(champions.troubles), admission.requests, lag_s)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: Ledger) -> None:

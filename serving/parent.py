@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("treadle.serving")
 
-BACKLOG = 2048
 START_S = 60.0
 """Seconds in which a worker must give its first sign of life."""
 FINISH_S = 18.0
@@ -78,13 +78,13 @@ class Parent:
     """The parent of an installation's workers."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the port.
+        """Bind the port.
 
         Raises:
             Unavailable: It is taken, or the address is not this machine's.
         """
         self._settings = settings
-        self._socket = _listen(settings)
+        self._socket = _bind(settings)
         self._children: list[Child] = []
         self._failures = 0
         self._start_at = 0.0
@@ -100,6 +100,7 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(self, "_ending", True))
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_renewing", list(self._children)))
+        self._prepare_metrics()
         self._start_missing()  # first: they start while this process reads what it needs to drain
         drain = self._drain()
         while not self._ending:
@@ -108,6 +109,14 @@ class Parent:
         code = self._end()
         drain.stop()
         return code
+
+    def _prepare_metrics(self) -> None:
+        """Several workers add their numbers up in files, which begin at zero with this process."""
+        if self._settings.workers > 1:
+            folder = self._settings.state_dir / "metrics"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
     def _drain(self) -> Drain:
         from treadle.ledger import Drain, Ledger
@@ -131,6 +140,10 @@ class Parent:
     def _bury(self, child: Child, now: float) -> None:
         self._children.remove(child)
         child.close()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            from prometheus_client.multiprocess import mark_process_dead
+
+            mark_process_dead(child.process.pid)  # what it counted stays; what it had under way does not
         if child.ending:
             return
         self._failures = 0 if now - child.started > PROVED_S else self._failures + 1
@@ -186,18 +199,27 @@ class Parent:
         return code
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The port, open; workers inherit it, so that no connection is lost while one is renewed.
+def _bind(settings: Settings) -> socket.socket:
+    """The port, bound. Workers inherit it and listen, so none waits in it before there is one, or while one is renewed.
 
     Raises:
-        Unavailable: It cannot be opened.
+        Unavailable: It is taken, or the address is not this machine's.
     """
+    found = None
     try:
-        found = socket.getaddrinfo(settings.host, settings.api_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=settings.reuse_port)
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.api_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, proto)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.reuse_port:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind(address)
     except OSError as error:
+        if found is not None:
+            found.close()
         raise Unavailable(
             f"Cannot listen on {settings.host}:{settings.api_port}: {error.strerror or error}. "
             "Set TREADLE_HOST or TREADLE_API_PORT."
         ) from error
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.admission import Admission
+from serving.admission import Admission, Overloaded
 from serving.champions import Champions
 from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
 from serving.limits import whole_body
@@ -79,7 +79,7 @@ class Endpoints:
                 with self.admission.admitted():
                     rows, content = await work(model, body)
         except Exception as error:
-            self.metrics.failed(model, route, status_of(error))
+            self._failed(model, route, error)
             raise
         self.metrics.answered(model, route, rows, time.perf_counter() - begun)
         return Response(content, media_type="application/json")
@@ -122,11 +122,16 @@ class Endpoints:
                 with self.admission.admitted():
                     answered, said = await self._exchange(model, protocol, body, request.headers)
         except TreadleError as error:
-            self.metrics.failed(model, protocol.name, status_of(error))
+            self._failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
         else:
             self.metrics.answered(model, protocol.name, answered.asked.count, time.perf_counter() - begun)
         return Response(said.content, said.status, dict(said.headers))
+
+    def _failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+        self.metrics.failed(model, route, status_of(error))
+        if isinstance(error, Overloaded):
+            self.metrics.overloaded()
 
     async def _model(self, name: str, version: int | None) -> ServedModel:
         if version is None:

@@ -258,8 +258,8 @@ def test_models_health_and_metrics(client):
     metrics = client.get("/metrics").text
     assert 'treadle_requests_total{model="toy",route="predict",status="200",version="1"} 1.0' in metrics
     assert 'treadle_requests_total{model="toy",route="predict",status="400",version="1"} 1.0' in metrics
-    assert 'treadle_rows_total{model="toy",version="1"} 1.0' in metrics
-    assert 'treadle_predict_seconds_count{model="toy",version="1"} 1.0' in metrics
+    assert 'treadle_rows_total{model="toy",route="predict",version="1"} 1.0' in metrics
+    assert 'treadle_request_seconds_count{model="toy",route="predict",version="1"} 1.0' in metrics
     assert 'treadle_served_version{model="toy"} 1.0' in metrics
 
 

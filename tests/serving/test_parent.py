@@ -79,3 +79,14 @@ def test_two_services_share_a_port_and_a_ledger(home, serve, eventually):
         finally:
             second.terminate()
             assert second.wait(20) == 0
+
+
+def test_a_scrape_adds_up_the_workers(home, serve, eventually):
+    with serve(home.settings, TREADLE_WORKERS="2") as (process, address):
+        eventually(lambda: len(workers(process)) == 2)
+        for _ in range(30):  # on connections of their own, so that both workers get some
+            httpx.post(address + PREDICT, json={"rows": [ROW, ROW]})
+        said = httpx.get(f"{address}/metrics").text
+        assert 'treadle_requests_total{model="toy",route="predict",status="200",version="1"} 30.0' in said
+        assert 'treadle_rows_total{model="toy",route="predict",version="1"} 60.0' in said
+        assert 'treadle_served_version{model="toy"} 1.0' in said

@@ -1,6 +1,6 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
-from treadle.ledger.drain import Drain
+from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import Champion, Counts, DecisionRow, Feedback, Lease, Prediction, Row, VerdictRow, Version
@@ -20,4 +20,5 @@ __all__ = [
     "Row",
     "VerdictRow",
     "Version",
+    "carried_before",
 ]

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from treadle.ledger.ledger import Ledger
 log = logging.getLogger("treadle.ledger")
 
 PAUSE_S = 0.05
+CARRIED = "carried"
+"""The file that is touched whenever everything was carried."""
 BACK_OFF_S = 1.0
 ROWS_A_COMMIT = 2_000
 
@@ -66,6 +69,7 @@ class Drain:
         try:
             if self._mine():
                 self.once()
+                (self._folder / CARRIED).touch()
         except (Unavailable, SQLAlchemyError, OSError) as error:
             log.warning("the journal waits for the ledger: %s", " ".join(str(error).split())[:200])
             return False
@@ -140,6 +144,14 @@ class Drain:
                 file.write(msgspec.json.encode(rows[0]) + b"\n")
             return 0
         return len(rows)
+
+
+def carried_before(folder: Path) -> float | None:
+    """Seconds since the journals in a folder were last carried whole; `None` if they never were."""
+    try:
+        return max(0.0, time.time() - (folder / CARRIED).stat().st_mtime)
+    except OSError:
+        return None
 
 
 def _locked(file: int) -> bool:

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.access_cli import audit_app, keys_app
+from console.options import Json
+from console.options import read_settings as _settings
+
 if TYPE_CHECKING:
     from treadle.settings import Settings
 
 app = typer.Typer(
     name="treadle",
-    help="The machine-learning platform that a small team owns. `treadle COMMAND --help` says more.",
+    help="The machine-learning platform of a small team. `COMMAND --help` says more.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -24,27 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output; the log on standard error.")]
 Name = Annotated[str, typer.Argument(help="The project: a folder in projects/.", metavar="NAME")]
 At = Annotated[str | None, typer.Option(help="Event time, ISO 8601; now, when left out.", metavar="TIME")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
 Deployed = Annotated[bool, typer.Option("--deployed", help="Run in the platform's worker instead of here.")]
-
-
-def _settings(**given: Any) -> Settings:
-    """The settings of this home, and what the command line says otherwise."""
-    from pydantic import ValidationError
-
-    from treadle.errors import TreadleError
-    from treadle.settings import Settings, quiet_telemetry
-
-    quiet_telemetry()
-    try:
-        return Settings(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise TreadleError(f"TREADLE_{name} is {first['input']!r}: {first['msg']}. See docs/settings.md.") from None
 
 
 @app.command()
@@ -316,6 +303,10 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
         from console import versions
 
         give(answer, versions.cost(_settings(), name), json, answers.spent)
+
+
+app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 
 
 @app.command()

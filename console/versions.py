@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 from typing import Any
 
+from console.keys import whoami
 from console.platform import redeploy
 from treadle.errors import BadData, NotFound
 from treadle.ledger import Ledger
@@ -49,8 +49,7 @@ def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any
     if chosen == before:
         registry.publish(name)
         return {"project": name, "version": chosen, "changed": False}
-    registry.promote(name, chosen, before, reason="by hand")
-    ledger.record_audit(getpass.getuser(), "promote", name, before, chosen)
+    registry.promote(name, chosen, before, reason="by hand", who=whoami())
     redeploy(settings)
     return {"project": name, "version": chosen, "previous": before, "changed": True}
 
@@ -66,8 +65,7 @@ def rollback(settings: Settings, name: str) -> dict[str, Any]:
     if before is None:
         load_project(name, settings)
         raise NotFound(f"'{name}' has no champion to roll back; train one with `treadle train {name}`.")
-    champion = Registry(settings, ledger).rollback(name, "by hand")
-    ledger.record_audit(getpass.getuser(), "rollback", name, before.version, champion.version)
+    champion = Registry(settings, ledger).rollback(name, "by hand", whoami())
     return {"project": name, "version": champion.version, "previous": before.version, "changed": True}
 
 
@@ -82,8 +80,7 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
         raise BadData(f"This forgets every version, prediction and label of '{name}'; add --yes if you mean it.")
     ledger = Ledger.open(settings)
     versions = len(ledger.versions(name))
-    Registry(settings, ledger).forget(name)
-    ledger.record_audit(getpass.getuser(), "reset", name, versions, 0)
+    Registry(settings, ledger).forget(name, whoami())
     for folder in ("reports", "snapshots", "studies", "turns", "quarantine"):
         shutil.rmtree(settings.state_dir / folder / name, ignore_errors=True)
     shutil.rmtree(settings.bundles_dir / name, ignore_errors=True)

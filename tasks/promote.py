@@ -170,7 +170,7 @@ def settle_challenger(
     ledger = Ledger.open(settings)
     said = f"{'Approved' if approve else 'Refused'} by a person{f': {comment}' if comment else '.'}"
     if approve:
-        Registry(settings, ledger).promote(name, version, expected, reason=said, verdict="approved")
+        Registry(settings, ledger).promote(name, version, expected, reason=said, verdict="approved", who="person")
     decision = "promoted" if approve else "kept"
     ledger.record_decision(name, decision, said, {"version": version}, datetime.now(UTC))
     champion = ledger.champion(name)

@@ -125,13 +125,13 @@ class Registry:
         self._publish_now_or_later(name)
         return champion
 
-    def rollback(self, name: str, reason: str) -> Champion:
+    def rollback(self, name: str, reason: str, who: str = "flow") -> Champion:
         """Restore the previous champion.
 
         Raises:
             NotFound: There is none.
         """
-        champion = self.ledger.rollback(name, reason)
+        champion = self.ledger.rollback(name, reason, who=who)
         self._publish_now_or_later(name)
         return champion
 
@@ -286,7 +286,7 @@ class Registry:
             )
         return rows
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: str, who: str = "flow") -> None:
         """Remove a model's aliases, ledger rows and evidence; MLflow's runs and versions stay."""
         aliases, fence = self._state(name)
         with _outages_told():
@@ -294,7 +294,7 @@ class Registry:
                 client(self.settings).delete_registered_model_alias(name, alias)
             if fence is not None:
                 client(self.settings).delete_registered_model_tag(name, FENCE)
-        self.ledger.forget(name)
+        self.ledger.forget(name, who)
         Evidence(self.settings, name).forget()
 
 

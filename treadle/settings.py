@@ -5,6 +5,7 @@ Projects never hold such facts. Nothing is created or contacted on import or on 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from functools import cached_property
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     """The folder that holds `projects/`, `mlruns/` and `.treadle/`."""
     host: str = "127.0.0.1"
     """The address that every server listens on."""
+    allowed_hosts: str = ""
+    """Names under which callers may reach the service, separated by commas, besides those of loopback and the host."""
     api_port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API and the console page."""
     prefect_port: int = Field(default=4200, ge=1, le=65535)
@@ -147,6 +150,14 @@ class Settings(BaseSettings):
     def reach(self) -> str:
         """The address under which this machine reaches its own servers."""
         return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the servers can only be reached from this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def environment(self) -> dict[str, str]:
         """Environment for a child process: this one's, telemetry off, this home, its own Prefect profile and API."""

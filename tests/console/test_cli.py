@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from treadle.signing import make_key, own_key, signing_dir
 
 COMMANDS = [
     "init", "up", "down", "status", "train", "watch", "predict", "models", "promote", "rollback", "sign", "replay",
-    "reset", "cost", "doctor", "demo",
+    "reset", "cost", "doctor", "demo", "audit",
 ]  # fmt: skip
 PROJECT = """
 name: shop
@@ -52,13 +53,13 @@ def test_help_fits_one_screen_and_names_every_command(home):
     done = run(home, "--help", COLUMNS="80")
     lines = done.stdout.splitlines()
     assert done.returncode == 0
-    assert len(lines) <= 26
+    assert len(lines) <= 30
     assert max(map(len, lines)) <= 80
-    for command in [*COMMANDS, "trust"]:
+    for command in [*COMMANDS, "trust", "keys"]:
         assert any(line.strip().startswith(f"{command} ") for line in lines), command
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "trust list", "trust add", "trust remove"])
+@pytest.mark.parametrize("command", [*COMMANDS, "trust list", "trust add", "trust remove", "keys list", "audit verify"])
 def test_every_command_takes_json(home, command):
     assert "--json" in run(home, *command.split(), "--help").stdout
 
@@ -156,3 +157,47 @@ def test_sign_says_which_version_is_not_there(home):
     done = run(home, "sign", "shop", "7")
     assert done.returncode == 2
     assert "no version 7" in one_line(done)
+
+
+def test_a_key_is_made_listed_and_revoked_and_the_audit_says_so(home):
+    made = json.loads(run(home, "keys", "create", "front", "--role", "caller", "--project", "shop", "--json").stdout)
+    shown = run(home, "keys", "list").stdout
+    assert made["id"] in shown
+    assert made["key"] not in shown
+    assert json.loads(run(home, "keys", "revoke", made["id"], "--json").stdout)["revoked"]
+    again = run(home, "keys", "revoke", made["id"])
+    assert again.returncode == 3
+    assert "revoked before" in one_line(again)
+    (listed,) = json.loads(run(home, "keys", "list", "--json").stdout)
+    assert (listed["state"], listed["projects"]) == ("revoked", ["shop"])
+    rows = json.loads(run(home, "audit", "--json").stdout)
+    assert [(row["what"], row["subject"]) for row in rows] == [("create key", made["id"]), ("revoke key", made["id"])]
+    assert len(json.loads(run(home, "audit", "--last", "1", "--json").stdout)) == 1
+    assert json.loads(run(home, "audit", "verify", "--json").stdout) == {"whole": True, "rows": 2, "trouble": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--role", "king"), "viewer, caller, trainer, admin"),
+        (("--role", "caller", "--project", "shoo"), "Did you mean 'shop'"),
+        (("--role", "caller", "--expires", "soon"), "90d"),
+        (("--role", "admin", "--project", "shop"), "admin"),
+        (("--role", "caller", "--rows-per-minute", "0"), "1 row"),
+    ],
+)
+def test_a_key_that_cannot_be_made_is_one_line(home, words, says):
+    done = run(home, "keys", "create", "front", *words)
+    assert done.returncode == 2
+    assert says in one_line(done)
+    assert json.loads(run(home, "keys", "list", "--json").stdout) == []
+
+
+def test_an_audit_that_was_changed_exits_1(home):
+    run(home, "keys", "create", "front", "--role", "caller")
+    with sqlite3.connect(home / ".treadle" / "ledger.db") as connection:
+        connection.execute("DROP TRIGGER audit_keeps_UPDATE")
+        connection.execute("UPDATE audit SET who = 'nobody'")
+    done = run(home, "audit", "verify")
+    assert done.returncode == 1
+    assert "Row 1 was changed" in done.stdout

@@ -21,7 +21,7 @@ def test_every_command_is_in_the_readme_and_every_command_in_it_exists():
     from console.cli import app
 
     known = {command.callback.__name__ for command in app.registered_commands}
-    known |= {group.typer_instance.info.name for group in app.registered_groups}
+    known |= {group.name or group.typer_instance.info.name for group in app.registered_groups}
     assert set(re.findall(r"treadle ([a-z]+)", README)) <= known
     for name in known - {"cost", "reset"}:
         assert re.search(rf"treadle {name}|/ {name}", README), name

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
+from treadle.ledger.audit import record
 from treadle.ledger.records import Champion, Lease, to_us
 from treadle.ledger.tables import champions, leases, promotions, versions
 
@@ -38,6 +39,7 @@ def swap_champion(
     figures: dict[str, Any],
     at: datetime,
     lease_fence: int | None = None,
+    who: str = "flow",
 ) -> Champion:
     """Make `version` champion if `expected` still is, and write down why, in one transaction.
 
@@ -51,6 +53,7 @@ def swap_champion(
         figures: What the gate measured.
         at: Event time.
         lease_fence: The lease under which the caller works; a newer lease makes it void.
+        who: The person or key that asked for it, for the audit.
 
     Raises:
         NotFound: The version is not registered, or was deleted meanwhile.
@@ -69,6 +72,7 @@ def swap_champion(
                     reason=reason, figures=json.dumps(figures, default=str), at_us=to_us(at),
                 )
             )  # fmt: skip
+            record(connection, who, "rollback" if verdict == "rollback" else "promote", model, expected, version)
     except IntegrityError as error:
         raise _lost(model, expected) from error
     return Champion(version, expected, fence)
@@ -133,7 +137,7 @@ def _lost(model: str, expected: int | None) -> Conflict:
     )
 
 
-def swap_back(engine: Engine, model: str, reason: str, at: datetime) -> Champion:
+def swap_back(engine: Engine, model: str, reason: str, at: datetime, who: str = "flow") -> Champion:
     """Restore the champion before this one.
 
     Raises:
@@ -146,8 +150,9 @@ def swap_back(engine: Engine, model: str, reason: str, at: datetime) -> Champion
             f"'{model}' has no previous champion to go back to. `treadle models {model}` lists its versions."
         )
     return swap_champion(
-        engine, model, champion.previous, champion.version, verdict="rollback", reason=reason, figures={}, at=at
-    )
+        engine, model, champion.previous, champion.version, verdict="rollback", reason=reason, figures={}, at=at,
+        who=who,
+    )  # fmt: skip
 
 
 def acquire(engine: Engine, model: str, holder: str, at: datetime, lease_s: float) -> Lease | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, and_, delete, func, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from treadle.errors import Conflict, NotFound
+from treadle.errors import Conflict, NotFound, Unavailable
 from treadle.ledger import champions as champion_rows
+from treadle.ledger.audit import Outcome, keep_anchor, record
 from treadle.ledger.database import LaterEngine, open_engine
 from treadle.ledger.journal import Entry
 from treadle.ledger.records import (
@@ -27,8 +31,10 @@ from treadle.ledger.records import (
     from_us,
     to_us,
 )
-from treadle.ledger.tables import audit, costs, decisions, feedback, predictions, verdicts, versions
+from treadle.ledger.tables import costs, decisions, feedback, predictions, verdicts, versions
 from treadle.settings import Settings
+
+log = logging.getLogger("treadle.ledger")
 
 _INSERT = (
     "INSERT INTO predictions (id, model, version, at_us, arrived_us, features, answer) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -39,8 +45,9 @@ _MANY = 500  # ids in one IN list
 class Ledger:
     """One open ledger; safe to share between threads."""
 
-    def __init__(self, engine: Engine | LaterEngine) -> None:
+    def __init__(self, engine: Engine | LaterEngine, anchor: Path | None = None) -> None:
         self._engine = engine
+        self.anchor = anchor
 
     @property
     def engine(self) -> Engine:
@@ -60,12 +67,29 @@ class Ledger:
         """
         if isinstance(where, str):
             return cls(open_engine(where))
-        return cls(open_engine(where.ledger, where.ledger_durability))
+        return cls(open_engine(where.ledger, where.ledger_durability), where.state_dir / "audit.head")
 
     @classmethod
     def later(cls, settings: Settings) -> Ledger:
         """The ledger of an installation, opened at its first use; while it cannot be, every method says `Unavailable`."""
-        return cls(LaterEngine(settings.ledger, settings.ledger_durability))
+        return cls(LaterEngine(settings.ledger, settings.ledger_durability), settings.state_dir / "audit.head")
+
+    @contextmanager
+    def change(self) -> Iterator[Connection]:
+        """One transaction of changes that are recorded in the audit, see `treadle.ledger.audit.record`."""
+        with self.engine.begin() as connection:
+            yield connection
+        self.keep_anchor()
+
+    def keep_anchor(self) -> None:
+        """Write down beside the ledger how far the audit has come; the change before has been committed, come what may."""
+        if self.anchor is None:
+            return
+        try:
+            if not keep_anchor(self.engine, self.anchor):
+                log.error("the audit is not what it was when %s was written; see `treadle audit verify`", self.anchor)
+        except (OSError, SQLAlchemyError, Unavailable) as error:
+            log.warning("%s was not written: %s", self.anchor, type(error).__name__)
 
     # Predictions and labels
 
@@ -263,16 +287,21 @@ class Ledger:
         figures: dict[str, Any] | None = None,
         at: datetime | None = None,
         lease_fence: int | None = None,
+        who: str = "flow",
     ) -> Champion:
         """Compare-and-swap the champion; see `treadle.ledger.champions.swap_champion`."""
-        return champion_rows.swap_champion(
+        champion = champion_rows.swap_champion(
             self.engine, model, version, expected, verdict=verdict, reason=reason, figures=figures or {},
-            at=at or datetime.now(UTC), lease_fence=lease_fence,
+            at=at or datetime.now(UTC), lease_fence=lease_fence, who=who,
         )  # fmt: skip
+        self.keep_anchor()
+        return champion
 
-    def rollback(self, model: str, reason: str = "by hand", at: datetime | None = None) -> Champion:
+    def rollback(self, model: str, reason: str = "by hand", at: datetime | None = None, who: str = "flow") -> Champion:
         """Restore the champion before this one."""
-        return champion_rows.swap_back(self.engine, model, reason, at or datetime.now(UTC))
+        champion = champion_rows.swap_back(self.engine, model, reason, at or datetime.now(UTC), who)
+        self.keep_anchor()
+        return champion
 
     def acquire(self, model: str, holder: str, at: datetime, lease_s: float) -> Lease | None:
         """Take the model's train lease; `None` while another holds it."""
@@ -359,23 +388,32 @@ class Ledger:
             rows = connection.execute(query.group_by(costs.c.flow))
             return {flow: {"cpu_seconds": cpu, "seconds": wall, "runs": runs} for flow, cpu, wall, runs in rows}
 
-    def record_audit(self, who: str, what: str, subject: str, before: object = None, after: object = None) -> None:
-        """Write down who changed what by hand."""
-        now = to_us(datetime.now(UTC))
-        self._insert(
-            audit, at_us=now, who=who, what=what, subject=subject, before=json.dumps(before), after=json.dumps(after)
-        )
+    def record_audit(
+        self,
+        who: str,
+        what: str,
+        subject: str,
+        before: object = None,
+        after: object = None,
+        outcome: Outcome = "allowed",
+    ) -> None:
+        """Write down what is no change of the ledger's own; see `treadle.ledger.audit.record` for what is."""
+        with self.change() as connection:
+            record(connection, who, what, subject, before, after, outcome)
 
     def _insert(self, table: Any, **values: Any) -> None:
         with self.engine.begin() as connection:
             connection.execute(insert(table).values(**values))
 
-    def forget(self, model: str) -> None:
+    def forget(self, model: str, who: str = "flow") -> None:
         """Remove everything about one model but the audit: the project starts anew."""
-        with self.engine.begin() as connection:
+        with self.change() as connection:
+            known = select(func.count()).select_from(versions).where(versions.c.model == model)
+            before = connection.execute(known).scalar_one()
             for table in (feedback, predictions, verdicts, decisions, costs, versions):
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
+            record(connection, who, "reset", model, before, 0)
 
     def prune(self, before: datetime) -> int:
         """Remove predictions, and their labels, that arrived before a moment.

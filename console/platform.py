@@ -19,6 +19,8 @@ from console import supervision
 from console.health import answers, is_healthy
 from console.ports import SERVERS, choose_ports, free_port
 from treadle.errors import Unavailable
+from treadle.keys import refuse_open_address
+from treadle.ledger import Ledger
 from treadle.settings import Settings
 
 READY_DEADLINE_S = 240.0
@@ -73,10 +75,13 @@ def start(settings: Settings, auto_ports: bool = False, say: Say = _quiet) -> Se
         The settings with the ports that were taken.
 
     Raises:
-        Unavailable: It runs already, a port is taken, or a service does not come up; then nothing is left running.
+        Unavailable: It runs already, a port is taken, the host is open to others while there is no key, or a service
+            does not come up; then nothing is left running.
     """
     if supervision.is_present(settings):
         raise Unavailable("The platform is up already, see `treadle status`; stop it with `treadle down`.")
+    if not settings.is_loopback:
+        refuse_open_address(settings, Ledger.open(settings))
     supervision.end_strays(settings, set(), grace_s=5)
     ports = choose_ports(settings, auto_ports)
     chosen = with_ports(settings, ports)

@@ -12,11 +12,13 @@ from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
 
 from serving import problem_details, v2_routes
+from serving.access import COOKIE, Access, Denied, Principal, principal_of
 from serving.admission import Admission
 from serving.champions import Champions
+from serving.guard import Guard
 from serving.http import Deadlines
 from serving.lane import Lane
 from serving.last_good import open_ledger
@@ -24,21 +26,16 @@ from serving.metrics import Metrics
 from serving.openapi import describe, example_request
 from serving.overview import overview, summary
 from serving.predict import Endpoints
+from serving.sessions import add_sessions
 from serving.standing import standings
 from serving.writer import LedgerWriter
 from treadle import __version__
+from treadle.keys import refuse_open_address
 from treadle.ledger import Drain, Journal, Ledger, carried_before
 from treadle.settings import Settings
 
 JUDGE_S = 15.0
 PAGE = Path(__file__).parent / "page"
-PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-# Reports are other people's HTML with data in it: their scripts run in a sandbox without our origin or the network.
-REPORT_POLICY = (
-    b"sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    b"img-src data: blob:; font-src data:"
-)
-SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
 def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
@@ -47,14 +44,20 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     Args:
         settings: The installation.
         drains: Whether the app carries the journal into the ledger itself; else another process does.
+
+    Raises:
+        Unavailable: The ledger cannot be opened, or everybody could call.
     """
     ledger = open_ledger(settings)
+    refuse_open_address(settings, ledger)
+    access = Access(settings, ledger)
     metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
     journal = Journal(settings.journal_dir, durable=settings.ledger_durability == "full")
     admission = Admission(settings.most_requests, settings.most_received_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        access.start()
         writer.start()
         champions.start()
         drain = Drain(settings.journal_dir, lambda: ledger)
@@ -65,6 +68,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
             "admission": admission,
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
             "lane": None if journal.durable else Lane(champions, journal, metrics),
+            "guard": guard,
         }
         judging.cancel()
         champions.stop()
@@ -73,6 +77,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         journal.close()
         if drains:
             drain.stop()
+        access.stop()
 
     app = FastAPI(
         title="Treadle",
@@ -86,12 +91,15 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
     app.state.admission = admission
     problem_details.install(app)
-    app.add_middleware(SafeHeaders)
     endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
     _add_service(app, settings, champions, metrics, admission)
     _add_pages(app, settings, champions, ledger)
+    add_sessions(app, access, admission)
+    app.state.access = access
+    # outside of everything that FastAPI puts around the routes, so that no response leaves without passing here
+    app.middleware_stack = guard = Guard(app.build_middleware_stack(), access, settings)
     return app
 
 
@@ -102,34 +110,13 @@ async def _judge(metrics: Metrics, ledger: Ledger) -> None:
         await asyncio.sleep(JUDGE_S)
 
 
-class SafeHeaders:
-    """Adds what browsers must know to every response; plain ASGI, since Starlette's own base costs a task a request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its response back."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        policy = REPORT_POLICY if scope["path"].startswith("/reports/") else PAGE_POLICY
-
-        async def send_safe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *SAFE, (b"content-security-policy", policy)]
-            await send(message)
-
-        await self._app(scope, receive, send_safe)
-
-
 def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
     app.add_route("/v1/models/{name}/predict", endpoints.predict, methods=["POST"])
     app.add_route("/v1/models/{name}/feedback", endpoints.feedback, methods=["POST"])
 
     @app.get("/v1/models", tags=["models"], summary="Models that are served")
-    def list_models() -> list[dict[str, Any]]:
-        return overview(endpoints.champions, endpoints.ledger, settings)
+    def list_models(request: Request) -> list[dict[str, Any]]:
+        return _seen(request, overview(endpoints.champions, endpoints.ledger, settings))
 
     @app.get("/v1/models/{name}", tags=["models"], summary="One model: its columns and a request that works")
     def one_model(name: str) -> dict[str, Any]:
@@ -155,12 +142,15 @@ def _add_service(
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["service"], summary="Whether it answers, and what is degraded")
-    async def readyz(response: Response) -> dict[str, Any]:
-        troubles = dict(champions.troubles)
+    async def readyz(request: Request, response: Response) -> dict[str, Any]:
+        status = "degraded" if champions.troubles else "ok"
         if admission.draining:
-            response.status_code = 503
-            return {"status": "ending", "models": sorted(champions.models), "degraded": troubles}
-        return {"status": "degraded" if troubles else "ok", "models": sorted(champions.models), "degraded": troubles}
+            response.status_code, status = 503, "ending"
+        who = principal_of(request.scope)
+        if who is None:
+            return {"status": status}
+        models = sorted(name for name in champions.models if who.sees(name))
+        return {"status": status, "models": models, "degraded": _troubles(who, champions)}
 
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
     def show_metrics() -> Response:
@@ -179,17 +169,39 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
         return FileResponse(PAGE / "api.html")
 
     @app.get("/openapi.json", include_in_schema=False)
-    def openapi() -> JSONResponse:
-        return JSONResponse(describe(app, dict(champions.models)))
+    def openapi(request: Request) -> JSONResponse:
+        who = _viewer(request)
+        return JSONResponse(describe(app, {name: m for name, m in champions.models.items() if who.sees(name)}))
 
     @app.get("/console.json", include_in_schema=False)
-    def console_data() -> dict[str, Any]:
+    def console_data(request: Request) -> dict[str, Any]:
+        who = _viewer(request)
         return {
-            "models": overview(champions, ledger, settings),
-            "degraded": dict(champions.troubles),
+            "models": _seen(request, overview(champions, ledger, settings)),
+            "degraded": _troubles(who, champions),
+            "signed_in": COOKIE in request.cookies,
             "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},
         }
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
     app.mount("/reports", StaticFiles(directory=settings.reports_dir, html=True), name="reports")
+
+
+def _viewer(request: Request) -> Principal:
+    """Who asks, on routes that the guard opens to nobody without a key."""
+    who = principal_of(request.scope)
+    if who is None:
+        raise Denied("no key")
+    return who
+
+
+def _seen(request: Request, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the models that whoever asks may know of."""
+    who = _viewer(request)
+    return [model for model in models if who.sees(model["name"])]
+
+
+def _troubles(who: Principal, champions: Champions) -> dict[str, str]:
+    """What is degraded, of what one may know of; the ledger's own troubles are everybody's."""
+    return {name: why for name, why in champions.troubles.items() if name == "ledger" or who.sees(name)}

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from serving.admission import Admission
+    from serving.guard import Guard
     from serving.lane import Lane
 
 PREDICT = re.compile(rb"/v1/models/([a-z][a-z0-9-]{0,62})/predict")
@@ -49,6 +50,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._lane: Lane | None = self.app_state.get("lane")
+        self._guard: Guard | None = self.app_state.get("guard")
         self._admission: Admission | None = self.app_state.get("admission")
         self._deadlines: Deadlines = self.app_state.get("deadlines", Deadlines())
         self._held: list[bytes] | None = None  # the body of a request that may be the lane's
@@ -105,13 +107,17 @@ class Connection(HttpToolsProtocol):
         draining = self._admission is not None and self._admission.draining
         if busy or draining or self.flow.write_paused or not parser.should_keep_alive():
             return False
+        name = found[1].decode()
+        client = self.client[0] if self.client else None
+        if self._guard is None or self._guard.admit_at_once(self.headers, client, name) is None:
+            return False
         length = -1
-        for name, value in self.headers:
-            if name in SPECIAL or (name == b"content-type" and not value.startswith(b"application/json")):
+        for header, value in self.headers:
+            if header in SPECIAL or (header == b"content-type" and not value.startswith(b"application/json")):
                 return False
-            if name == b"content-length":
+            if header == b"content-length":
                 length = int(value)  # the parser has checked it
-        self._name = found[1].decode()
+        self._name = name
         return 0 <= length <= LANE_BYTES
 
     def _to_app(self) -> None:
@@ -200,7 +206,7 @@ class _PlainPost:
 
 
 _PLAIN_POST: Any = _PlainPost()
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\n"
 
 
 def sweep(connections: set[Any], now: float) -> int:

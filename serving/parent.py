@@ -81,8 +81,13 @@ class Parent:
         """Bind the port.
 
         Raises:
-            Unavailable: It is taken, or the address is not this machine's.
+            Unavailable: It is taken, the address is not this machine's, or everybody could call.
         """
+        if not settings.is_loopback:
+            from treadle.keys import refuse_open_address
+            from treadle.ledger import Ledger
+
+            refuse_open_address(settings, Ledger.later(settings))
         self._settings = settings
         self._socket = _bind(settings)
         self._children: list[Child] = []

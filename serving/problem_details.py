@@ -73,7 +73,8 @@ def v2_error(status: int, message: str, headers: Mapping[str, str] | None = None
 
 def v2_refusal(error: TreadleError) -> Response:
     """What the Open Inference Protocol answers to one of our errors."""
-    return v2_error(error.status, _with_row(str(error), getattr(error, "members", {})))
+    message = _with_row(str(error), getattr(error, "members", {}))
+    return v2_error(error.status, message, getattr(error, "headers", None))
 
 
 def _with_row(message: str, members: Mapping[str, Any]) -> str:
@@ -86,7 +87,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(TreadleError)
     async def on_treadle_error(request: Request, error: TreadleError) -> Response:
-        return problem(error.status, error.title, str(error), request.url.path, **getattr(error, "members", {}))
+        headers, members = getattr(error, "headers", None), getattr(error, "members", {})
+        return problem(error.status, error.title, str(error), request.url.path, headers, **members)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:

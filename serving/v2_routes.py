@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.access import principal_of
 from serving.limits import whole_body
 from serving.predict import Endpoints
 from serving.problem_details import BadRequest, v2_error
@@ -52,14 +53,16 @@ class V2Routes:
         """Whether the process lives."""
         return _json({"live": True})
 
-    async def ready(self, _request: Request) -> Response:
+    async def ready(self, request: Request) -> Response:
         """Whether every model that has a champion answers; `/readyz` is about the service alone."""
         if self._endpoints.admission.draining:
             return v2_error(503, "The service is ending.")
-        silent = sorted(self._silent())
-        if silent:
-            return v2_error(503, f"No version of these models answers: {', '.join(silent)}.")
-        return _json({"live": True, "ready": True})
+        silent = self._silent()
+        if not silent:
+            return _json({"live": True, "ready": True})
+        who = principal_of(request.scope)
+        names = ", ".join(sorted(name for name in silent if who is not None and who.sees(name)))
+        return v2_error(503, f"No version of some models answers{f': {names}' if names else ''}.")
 
     def _silent(self) -> dict[str, str]:
         """Why a model that has a champion does not answer at all."""
@@ -97,7 +100,9 @@ class V2Routes:
             for name, model in sorted(self._champions.models.items())
         ]
         silent = [{"name": name, "state": "UNAVAILABLE", "reason": why} for name, why in sorted(self._silent().items())]
-        return _json(models if wanted.ready else models + silent)
+        who = principal_of(request.scope)
+        listed = models if wanted.ready else models + silent
+        return _json([model for model in listed if who is not None and who.sees(model["name"])])
 
 
 class IndexRequest(msgspec.Struct):

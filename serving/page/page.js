@@ -45,7 +45,10 @@ function card(model) {
 async function show() {
   const notice = document.getElementById("notice");
   try {
-    const data = await (await fetch("/console.json")).json();
+    const reply = await fetch("/console.json");
+    if (reply.status === 401) { location.assign("/login"); return; }
+    const data = await reply.json();
+    document.getElementById("leave").hidden = !data.signed_in;
     for (const name of ["prefect", "mlflow"]) document.getElementById(name).href = data.links[name];
     const cards = data.models.map(card);
     document.getElementById("models").replaceChildren(...(cards.length ? cards : [document.getElementById("empty").content.cloneNode(true)]));

@@ -79,7 +79,7 @@ class Home:
     """An installation in a temporary folder."""
 
     def __init__(self, folder: Path, **changes: object) -> None:
-        self.settings = Settings(home=folder, swap_poll_s=0.05, **changes)
+        self.settings = Settings(home=folder, swap_poll_s=0.05, **({"allowed_hosts": "testserver"} | changes))
         self.ledger = Ledger.open(self.settings)
 
     def register(self, name: str = "toy", version: int = 1, *, classes: bool = False, smoke: float = 0.0) -> Path:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from serving.access import Access
 from serving.app import create_app
 from serving.champions import Champions
 from serving.last_good import LastGood
@@ -29,6 +30,7 @@ def database(home):
 def served_before(home):
     """A home whose service ran once, with its ledger's file gone since: a folder is in its place."""
     Champions(home.settings, home.ledger).refresh()
+    Access(home.settings, home.ledger).refresh()
     home.ledger.engine.dispose()
     database(home).rename(database(home).with_name("away.db"))
     database(home).mkdir()
@@ -89,6 +91,7 @@ def test_the_service_starts_degraded_and_is_whole_again_when_the_ledger_is(serve
 
 def test_a_cold_start_on_a_locked_ledger_does_not_wait_for_the_lock(home, serve, eventually):
     Champions(home.settings, home.ledger).refresh()
+    Access(home.settings, home.ledger).refresh()
     home.ledger.engine.dispose()
     lock = sqlite3.connect(database(home), isolation_level=None)
     lock.execute("PRAGMA locking_mode=EXCLUSIVE")

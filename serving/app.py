@@ -26,6 +26,7 @@ from serving.metrics import Metrics
 from serving.openapi import describe, example_request
 from serving.overview import overview, summary
 from serving.predict import Endpoints
+from serving.quota import Quota
 from serving.sessions import add_sessions
 from serving.standing import standings
 from serving.writer import LedgerWriter
@@ -91,7 +92,8 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
     app.state.admission = admission
     problem_details.install(app)
-    endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission)
+    quota = Quota(settings.state_dir / "quota")
+    endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
     _add_service(app, settings, champions, metrics, admission)

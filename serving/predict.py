@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.access import principal_of
 from serving.admission import Admission, Overloaded
 from serving.champions import Champions
 from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
@@ -22,6 +23,7 @@ from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.problem_details import BadRequest, status_of
 from serving.protocols.protocol import Answered, Asked, Protocol, Reply
+from serving.quota import Quota
 from serving.writer import LedgerWriter
 from treadle.errors import NotFound, TreadleError
 from treadle.ledger import Counts, Entry, Feedback, Journal, Ledger
@@ -29,6 +31,8 @@ from treadle.ledger.records import to_us
 from treadle.settings import Settings
 
 T = TypeVar("T")
+Spend = Callable[[int], None]
+"""Counts rows against somebody's limit, or raises `TooMany`."""
 INLINE_BYTES = 12_800
 """Larger bodies are answered in a thread, so that they hold up nobody."""
 FRESH_S = 60.0
@@ -49,6 +53,7 @@ class Endpoints:
         ledger: Ledger,
         metrics: Metrics,
         admission: Admission,
+        quota: Quota,
     ) -> None:
         self.settings = settings
         self.champions = champions
@@ -57,6 +62,7 @@ class Endpoints:
         self.ledger = ledger
         self.metrics = metrics
         self.admission = admission
+        self.quota = quota
 
     async def predict(self, request: Request) -> Response:
         """Answer rows with the champion, once they are on their way into the ledger."""
@@ -67,7 +73,7 @@ class Endpoints:
         return await self._counted("feedback", request, self._feedback)
 
     async def _counted(
-        self, route: str, request: Request, work: Callable[[ServedModel, bytes], Awaitable[tuple[int, bytes]]]
+        self, route: str, request: Request, work: Callable[[ServedModel, bytes, Spend], Awaitable[tuple[int, bytes]]]
     ) -> Response:
         """Do the work of a route, and count how it ended."""
         begun = time.perf_counter()
@@ -77,16 +83,20 @@ class Endpoints:
             model = self.champions.get(request.path_params["name"])
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 with self.admission.admitted():
-                    rows, content = await work(model, body)
+                    rows, content = await work(model, body, self._spend(request))
         except Exception as error:
             self._failed(model, route, error)
             raise
         self.metrics.answered(model, route, rows, time.perf_counter() - begun)
         return Response(content, media_type="application/json")
 
-    async def _predict(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
+    def _spend(self, request: Request) -> Spend:
+        """Counts rows against the limit of whoever asks."""
+        return partial(self.quota.take, principal_of(request.scope))
+
+    async def _predict(self, model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
         """Answer a body, and see that the ledger gets it."""
-        answer = partial(answer_body, model, body, self.settings.max_rows)
+        answer = partial(answer_body, model, body, self.settings.max_rows, spend)
         records, own_ids, content = await self._at_once_or_in_thread(model, len(body), answer)
         await self._keep(records, own_ids)
         return len(records), content
@@ -120,7 +130,7 @@ class Endpoints:
             model = await self._model(request.path_params["name"], version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 with self.admission.admitted():
-                    answered, said = await self._exchange(model, protocol, body, request.headers)
+                    answered, said = await self._exchange(model, protocol, body, request)
         except TreadleError as error:
             self._failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
@@ -139,10 +149,13 @@ class Endpoints:
         return await asyncio.to_thread(self.champions.pinned, name, version)
 
     async def _exchange(
-        self, model: ServedModel, protocol: Protocol, body: bytes, headers: Mapping[str, str]
+        self, model: ServedModel, protocol: Protocol, body: bytes, request: Request
     ) -> tuple[Answered, Reply]:
+        spend = self._spend(request)
+
         def work() -> tuple[Answered, Reply, list[Entry]]:
-            asked = protocol.read(body, headers, model, self.settings.max_rows)
+            asked = protocol.read(body, request.headers, model, self.settings.max_rows)
+            spend(asked.count)
             values = model.answer(asked.columns)
             _check_finite(values)
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
@@ -153,8 +166,9 @@ class Endpoints:
         await self._keep(entries, answered.asked.ids is not None)
         return answered, said
 
-    async def _feedback(self, model: ServedModel, body: bytes) -> tuple[int, bytes]:
+    async def _feedback(self, model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
         labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
+        spend(len(labels))
         counts = await self._add_feedback(model.name, labels)
         return len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated})
 
@@ -176,7 +190,7 @@ def _any_fresh(labels: Sequence[Feedback]) -> bool:
     return any(len(label.id) == 32 and label.id[:12] > newest for label in labels)
 
 
-def answer_body(model: ServedModel, body: bytes, max_rows: int) -> tuple[list[Entry], bool, bytes]:
+def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> tuple[list[Entry], bool, bytes]:
     """Answer one request body wholly by one version.
 
     Returns:
@@ -184,11 +198,13 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int) -> tuple[list[En
 
     Raises:
         BadRequest: Something of the body is wrong.
+        TooMany: The caller may not send so many rows now.
     """
     request = decode_predict(body, max_rows)
     columns = to_columns(request.rows, model.manifest)
     refuse_repeated_keys(body, request)
     times = event_times(request.at, len(request.rows))
+    spend(len(request.rows))
     values = model.answer(columns)
     _check_finite(values)
     ids = request.ids or new_ids(len(values))

@@ -19,6 +19,7 @@ import httpx
 import pandas as pd
 from prefect.artifacts import create_table_artifact
 
+from tasks import service
 from tasks.step import step
 from treadle.data import read_table
 from treadle.errors import BadData, NotFound, Unavailable
@@ -127,7 +128,7 @@ def send_step(plan: Plan, number: int) -> str:
     due = times + pd.Timedelta(seconds=plan.label_delay_s)
     features = [column for column in _feature_columns(plan) if column in frame]
     answers: list[dict[str, Any]] = []
-    with httpx.Client(base_url=Settings().api_url, timeout=30) as client:
+    with service.client(plan.project) as client:
         day = begin
         while day < end:
             tomorrow = min(day + timedelta(days=1), end)
@@ -143,7 +144,8 @@ def send_step(plan: Plan, number: int) -> str:
 
 def _feature_columns(plan: Plan) -> list[str]:
     """The columns that the service asks for, as it says itself."""
-    reply = httpx.get(f"{Settings().api_url}/v1/models/{plan.project}", timeout=30)
+    with service.client(plan.project) as client:
+        reply = client.get(f"/v1/models/{plan.project}")
     if reply.status_code == httpx.codes.NOT_FOUND:
         raise NotFound(f"'{plan.project}' is not served yet. `treadle train {plan.project}` trains its first version.")
     return [column["name"] for column in reply.raise_for_status().json()["columns"]]
@@ -191,15 +193,22 @@ def _plain(value: Any) -> Any:
 def background_caller(plan: Plan, pace_per_s: float) -> Iterator[Caller]:
     """Call the service at a steady rate until the block ends, whatever it is doing, and count what fails.
 
-    Its rows bear the event time at which the stream begins, so that they are in no later window.
+    Its rows bear the event time at which the stream begins, so that they are in no later window. While the block runs
+    the replay has a key, if keys are needed.
     """
+    with service.own_key(plan.project), _calling(plan, pace_per_s) as caller:
+        yield caller
+
+
+@contextmanager
+def _calling(plan: Plan, pace_per_s: float) -> Iterator[Caller]:
     caller = Caller()
     done = threading.Event()
     row = _wire(_read_stream(plan.source, plan.time, plan.target).loc[0, _feature_columns(plan)])
     body = {"rows": [row], "at": (datetime.fromisoformat(plan.start) - timedelta(days=1)).isoformat() + "Z"}
 
     def call() -> None:
-        with httpx.Client(base_url=Settings().api_url, timeout=10) as client:
+        with service.client(plan.project, timeout_s=10) as client:
             due = time.monotonic()
             while not done.is_set():
                 _call_once(client, plan.project, body, caller)
@@ -263,7 +272,8 @@ def _train_state(plan: Plan, until: str) -> str | None:
 
 def _served_is_champion(project: str) -> bool:
     """Whether the service answers with the version that the ledger calls champion."""
-    model = httpx.get(f"{Settings().api_url}/v1/models/{project}", timeout=30).raise_for_status().json()
+    with service.client(project) as client:
+        model = client.get(f"/v1/models/{project}").raise_for_status().json()
     return bool(model["version"] == model["champion"])
 
 

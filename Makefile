@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-all lint format docs up down lock clean
+.PHONY: help install demo test test-all lint format bench-serving docs up down lock clean
 
 help:
 	@echo "make install    build the environment, .venv, from requirements.lock"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all   lint and every test"
 	@echo "make lint       ruff, pyright, import-linter"
 	@echo "make format     let ruff arrange the code"
+	@echo "make bench-serving  the same model behind this and other servers, with wrk; some 20 minutes"
 	@echo "make docs       write the pages that are made from code"
 	@echo "make lock       write requirements.lock from the environment"
 
@@ -52,6 +53,15 @@ test: lint
 test-all: lint
 	$(BIN)/pytest -n 2 --dist loadgroup
 
+bench-serving: $(INSTALLED) .venv-bench/.installed
+	@$(BIN)/python -m benchmarks.serving
+
+# The other servers would change our versions, so they have an environment of their own.
+.venv-bench/.installed: benchmarks/requirements-servers.txt
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -r benchmarks/requirements-servers.txt
+	@touch $@
+
 docs: $(INSTALLED)
 	$(BIN)/python -m console.reference
 
@@ -59,4 +69,4 @@ lock:
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' > requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .import_linter_cache

@@ -15,7 +15,7 @@ help:
 	@echo "make format     let ruff arrange the code"
 	@echo "make bench-serving  the same model behind this and other servers, with wrk; some 20 minutes"
 	@echo "make docs       write the pages that are made from code"
-	@echo "make lock       write requirements.lock from the environment"
+	@echo "make lock       write requirements.lock and requirements-serving.lock from the environment"
 
 install: $(INSTALLED)
 
@@ -67,6 +67,7 @@ docs: $(INSTALLED)
 
 lock:
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' > requirements.lock
+	$(BIN)/python -m console.lock
 
 clean:
 	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .import_linter_cache

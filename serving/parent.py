@@ -32,6 +32,8 @@ FINISH_S = 18.0
 PROVED_S = 30.0
 """A worker that lived so long was well: when it ends, the next one starts at once."""
 MOST_PAUSE_S = 10.0
+PAUSED_S = 1.0
+"""A turn that comes so late was held up, as by `docker pause`: workers are given new time for a sign of life."""
 TURN_S = 0.1
 
 
@@ -75,7 +77,13 @@ class Child:
 
 
 class Parent:
-    """The parent of an installation's workers."""
+    """The parent of an installation's workers.
+
+    Attributes:
+        worker: The module that a worker runs.
+    """
+
+    worker = "serving.worker"
 
     def __init__(self, settings: Settings) -> None:
         """Bind the port.
@@ -93,6 +101,7 @@ class Parent:
         self._children: list[Child] = []
         self._failures = 0
         self._start_at = 0.0
+        self._turned = time.monotonic()
         self._ending = False
         self._renewing: list[Child] = []
 
@@ -132,6 +141,10 @@ class Parent:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        if now - self._turned > PAUSED_S:  # this process stood still, and so, perhaps, did its workers
+            for child in self._children:
+                child.heard = child.heard and now
+        self._turned = now
         for child in list(self._children):
             child.listen(now)
             if child.process.poll() is not None:
@@ -163,7 +176,7 @@ class Parent:
 
     def _start(self) -> Child:
         heard, beat = os.pipe()
-        command = [sys.executable, "-m", "serving.worker", str(self._socket.fileno()), str(beat)]
+        command = [sys.executable, "-m", self.worker, str(self._socket.fileno()), str(beat)]
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, stdin=subprocess.PIPE, pass_fds=(self._socket.fileno(), beat)

@@ -1,20 +1,31 @@
-"""Treadle as it is, but for a ledger's writer that drops everything: only to measure what the ledger costs."""
+"""Treadle as it is, but for a journal that forgets at once: only to measure what the ledger costs."""
 
+import sys
 from collections.abc import Sequence
 
 import serving.app
-from serving.__main__ import main
-from serving.writer import LedgerWriter
-from treadle.ledger import Prediction
+from serving.parent import Parent
+from serving.worker import main
+from treadle.ledger import Entry, Exchange, Journal
+from treadle.settings import Settings
 
 
-class Dropping(LedgerWriter):
-    """Says that rows are committed, and forgets them."""
+class Forgetting(Journal):
+    """Says that it has the records, and drops them."""
 
-    async def write(self, rows: Sequence[Prediction]) -> None:
+    def append(self, records: Sequence[Entry | Exchange]) -> None:
         """Return at once."""
 
 
+class ForgetfulParent(Parent):
+    """The service's parent process, whose workers are this module."""
+
+    worker = "benchmarks.servers.treadle_without_ledger"
+
+
 if __name__ == "__main__":
-    serving.app.LedgerWriter = Dropping  # type: ignore[misc]
-    main()
+    if len(sys.argv) > 1:
+        serving.app.Journal = Forgetting  # type: ignore[misc]
+        main(int(sys.argv[1]), int(sys.argv[2]))
+    else:
+        sys.exit(ForgetfulParent(Settings()).run())

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -158,12 +158,18 @@ def _eventually(true: Callable[[], object], deadline_s: float = 20.0) -> None:
 
 
 @contextmanager
-def _serve(settings: Settings, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _serve(
+    settings: Settings,
+    python: Path | str = sys.executable,
+    folder: Path = CHECKOUT,
+    command: Sequence[str] = ("-m", "serving"),
+    **environment: str,
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {"TREADLE_HOME": str(settings.home), "TREADLE_API_PORT": str(port), "TREADLE_SWAP_POLL_S": "0.05"}
-    process = subprocess.Popen([sys.executable, "-m", "serving"], cwd=CHECKOUT, env=os.environ | own | environment)
+    process = subprocess.Popen([python, *command], cwd=folder, env=os.environ | own | environment)
     address = f"http://127.0.0.1:{port}"
     try:
         _eventually(lambda: process.poll() is not None or _lives(address))

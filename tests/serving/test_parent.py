@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import psutil
@@ -55,6 +56,21 @@ def test_a_worker_that_hangs_is_killed(home, serve, eventually):
         os.kill(worker.pid, signal.SIGSTOP)
         eventually(lambda: [w.pid for w in workers(process) if w.pid != worker.pid])
         eventually(lambda: httpx.post(address + PREDICT, json={"rows": [ROW]}, timeout=20).status_code == 200)
+
+
+def test_a_service_that_was_paused_as_a_whole_keeps_its_worker(home, serve, eventually):
+    """As `docker pause` does it: the worker gave no sign of life, but its parent did not look either."""
+    with serve(home.settings, TREADLE_HANG_S="2") as (process, address):
+        (worker,) = workers(process)
+        worker.suspend()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)  # the parent looks before its worker can say a thing
+        worker.resume()
+        time.sleep(1)  # in which the parent looks at its worker ten times
+        assert [w.pid for w in workers(process)] == [worker.pid]
+        assert httpx.post(address + PREDICT, json={"rows": [ROW]}, timeout=20).status_code == 200
 
 
 def test_workers_end_with_a_parent_that_is_killed(home, serve):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from treadle.errors import BadData
 from treadle.settings import CHECKOUT
@@ -37,9 +37,9 @@ def serving_lock() -> str:
     return "".join(f"{pinned[name]}\n" for name in sorted(needed))
 
 
-def closure(lines: Iterable[str]) -> set[str]:
+def closure(lines: Iterable[str]) -> set[NormalizedName]:
     """Canonical names of these requirements and of everything that they need here, with their extras."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[NormalizedName, str]] = set()
     waiting = [(Requirement(line), "") for line in lines]
     while waiting:
         requirement, extra = waiting.pop()

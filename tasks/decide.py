@@ -51,7 +51,7 @@ def _circumstances(ledger: Ledger, name: str, moment: datetime) -> Circumstances
     """What the policy weighs beside the verdict, all read from the ledger."""
     champion = ledger.champion(name)
     version = ledger.version(name, champion.version) if champion else None
-    retrains = [d.at for d in ledger.last_decisions(name, 1000, kind="retrain") if d.at <= moment]
+    retrains = [d.at for d in ledger.last_decisions(name, 1000, kind="retrain")]  # the policy knows of clocks set back
     return Circumstances(
         at=moment,
         retrains=retrains,

@@ -272,13 +272,19 @@ def _quality(reference: Reference, window: Window, seed: int) -> Quality | None:
 
 
 def _bootstrap_means(losses: np.ndarray, days: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap means (SAMPLES,): of whole days where there are enough of them, since the hours of a day belong together."""
+    """Bootstrap means (SAMPLES,): of whole days where there are enough of them, since the hours of a day belong together.
+
+    Means of k drawn days vary by (k - 1) / k of what means of k days do, which matters for few days; the deviations are
+    stretched by as much (Efron and Tibshirani 1993, section 6.5 on small samples).
+    """
     labels, inverse = np.unique(days, return_inverse=True)
     if len(labels) < 4:
         return losses[rng.integers(0, len(losses), (SAMPLES, len(losses)))].mean(axis=1)
     sums, counts = np.bincount(inverse, weights=losses), np.bincount(inverse)
     drawn = rng.integers(0, len(labels), (SAMPLES, len(labels)))
-    return sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    middle, days_there = sums.sum() / counts.sum(), len(labels)
+    return middle + (means - middle) * np.sqrt(days_there / (days_there - 1))
 
 
 def _by_quality(quality: Quality, drifts: tuple[ColumnDrift, ...], inputs: str) -> Judgement:

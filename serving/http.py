@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.guard import PAGE_HEADERS
+
 if TYPE_CHECKING:
     from serving.admission import Admission
     from serving.guard import Guard
@@ -206,7 +208,10 @@ class _PlainPost:
 
 
 _PLAIN_POST: Any = _PlainPost()
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(
+    name + b": " + value + b"\r\n" for name, value in PAGE_HEADERS
+)
+"""How each answer of the lane begins, with the headers that the guard gives to every other."""
 
 
 def sweep(connections: set[Any], now: float) -> int:

@@ -161,7 +161,9 @@ class Endpoints:
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
             return answered, protocol.write(answered), ledger_entries(answered)
 
-        size = INLINE_BYTES if "content-encoding" in request.headers else len(body)  # a compressed body may become a large one
+        size = (
+            INLINE_BYTES if "content-encoding" in request.headers else len(body)
+        )  # a compressed body may become a large one
         answered, said, entries = await self._at_once_or_in_thread(model, size, work)
         await self._keep(entries, answered.asked.ids is not None)
         return answered, said

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from serving.last_good import LastGood
 from serving.model import ServedModel, open_model
+from serving.proof import Prover
 from treadle.errors import BrokenBundle, NotFound, TreadleError, Unavailable, nearest
 from treadle.ledger import Champion, Ledger, Version
 from treadle.settings import Settings
@@ -36,6 +37,7 @@ class Champions:
         self._pinning = threading.Lock()
         self._stop = threading.Event()
         self._last_good = LastGood(settings)
+        self._prover = Prover(settings)
         self._asked = threading.Event()  # the ledger was asked once
         self._answered = False  # and it has answered
         self._lock = threading.Lock()
@@ -75,7 +77,7 @@ class Champions:
                 if row is None:
                     said = f"'{name}'" if name.isprintable() and len(name) <= 63 else "That model"
                     raise NotFound(f"{said} has no version {version}.")
-                model = open_model(self._settings, name, version, self._settings.home / row.bundle, row.digest)
+                model = self._opened(name, row)
                 self._pinned[name, version] = model
         return model
 
@@ -112,6 +114,7 @@ class Champions:
             self._answered = True
             self._take(wanted)
         self._last_good.keep(self._models)
+        self._prover.rest()
         self._tidy()
 
     def _take(self, wanted: Mapping[str, list[Version]]) -> None:
@@ -132,7 +135,7 @@ class Champions:
         with self._lock:
             if self._answered or not self._last_good.is_kept:
                 return
-            self._models, troubles = self._last_good.open_all()
+            self._models, troubles = self._last_good.open_all(self._prover)
             self._troubles = {**troubles, "ledger": "The ledger cannot be read: the last good copy answers."}
             log.warning("the ledger cannot be read: %d model(s) of the last good copy answer", len(self._models))
 
@@ -176,9 +179,7 @@ class Champions:
         if time.monotonic() < retry_at:
             raise Unavailable(why)
         try:
-            model = open_model(
-                self._settings, name, version.version, self._settings.home / version.bundle, version.digest
-            )
+            model = self._opened(name, version)
         except (TreadleError, OSError) as error:
             self._failed[version.digest] = (str(error), time.monotonic() + RETRY_S)
             log.warning("%s: version %s is not served: %s", name, version.version, error)
@@ -188,6 +189,10 @@ class Champions:
         self._failed.pop(version.digest, None)
         log.info("%s: version %s answers now", name, version.version)
         return model
+
+    def _opened(self, name: str, version: Version) -> ServedModel:
+        folder = self._settings.home / version.bundle
+        return open_model(self._settings, self._prover, name, version.version, folder, version.digest)
 
     def _audit(self, name: str, version: int, why: str) -> None:
         """Write down that a bundle was refused; that the ledger cannot take it must not stop what is served."""

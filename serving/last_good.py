@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from serving.model import ServedModel, open_model
+from serving.proof import Prover
 from treadle.errors import TreadleError
 from treadle.ledger import Ledger
 from treadle.settings import Settings
@@ -69,14 +70,14 @@ class LastGood:
             os.fsync(file.fileno())
         draft.rename(self._path)
 
-    def open_all(self) -> tuple[dict[str, ServedModel], dict[str, str]]:
+    def open_all(self, prover: Prover) -> tuple[dict[str, ServedModel], dict[str, str]]:
         """The models that it names, and why some of them do not open."""
         models: dict[str, ServedModel] = {}
         troubles: dict[str, str] = {}
         for name, served in self._noted.items():
             folder = self._settings.home / served.bundle
             try:
-                models[name] = open_model(self._settings, name, served.version, folder, served.digest)
+                models[name] = open_model(self._settings, prover, name, served.version, folder, served.digest)
             except (TreadleError, OSError) as error:
                 troubles[name] = str(error)
         return models, troubles

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from serving.decode import to_columns
+from serving.proof import Prover
 from serving.session import Session
 from serving.typed import TypedRows
 from treadle.bundle import Bundle, Manifest
@@ -65,21 +66,23 @@ class ServedModel:
         ]
 
 
-def open_model(settings: Settings, name: str, version: int, folder: Path, digest: str) -> ServedModel:
-    """Verify, open and try a version.
+def open_model(settings: Settings, prover: Prover, name: str, version: int, folder: Path, digest: str) -> ServedModel:
+    """Verify, prove, open and try a version.
 
     Raises:
         Untrusted: Nobody signed it who is trusted here.
         BrokenBundle: It is not what was registered.
-        BadData: It does not open, or it does not give the answers it was registered with.
+        BadData: It does not hold up in a process of its own, does not open, or does not give the answers it was
+            registered with.
     """
 
     def read() -> Bundle:
         return open_bundle(settings, name, version, folder, digest)
 
-    manifest = read().manifest
+    bundle = read()
+    prover.prove(bundle, f"Version {version} of '{name}'")
     try:
-        model = ServedModel(name, version, digest, manifest, Session(lambda: read().onnx_bytes), folder)
+        model = ServedModel(name, version, digest, bundle.manifest, Session(lambda: read().onnx_bytes), folder)
         _smoke(model)
     except BadData:
         raise

@@ -43,7 +43,7 @@ class Session:
     def _opened(self) -> Any:
         with self._lock:
             if self._open is None:
-                self._open = _session(self._read())
+                self._open = new_session(self._read())
             return self._open
 
     def rest(self, idle_s: float) -> bool:
@@ -62,7 +62,8 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _session(onnx_bytes: bytes) -> Any:
+def new_session(onnx_bytes: bytes) -> Any:
+    """An onnxruntime session that uses one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # requests run beside each other; threads inside one would only contend
     options.inter_op_num_threads = 1

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     """Between readyz's first 503 and the closing of the port, when the service is asked to end, seconds."""
     swap_poll_s: float = Field(default=0.5, gt=0)
     """How often the service looks for a new champion, seconds."""
+    proof_s: float = Field(default=10.0, gt=0)
+    """Seconds in which a new version must answer its proof, in a process of its own, before it may serve."""
+    isolated_memory_bytes: int = Field(default=1024 * 1024 * 1024, ge=256 * 1024 * 1024)
+    """Memory that such a process may have, over and above four times the model's size."""
     idle_s: float = Field(default=3600.0, gt=0)
     """A model that nobody asked for so long leaves the service's memory until somebody does, seconds."""
     retrain_lease_s: float = Field(default=90.0, gt=0)

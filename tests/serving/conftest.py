@@ -38,20 +38,31 @@ CLASSES = ("high", "low")
 
 
 def graph(bias: float, classes: bool) -> bytes:
-    """temp + 100 * holiday + 10 * (season is summer) + 0 * when + bias; as two probabilities with `classes`."""
+    """temp + 100 * holiday + 10 * (season is summer) + 0 * when + bias; as two probabilities with `classes`.
+
+    Unknown numbers are 0.
+    """
     doubles = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["N"]) for name in ("temp", "holiday", "when")]
     text = helper.make_tensor_value_info("season", TensorProto.STRING, ["N"])
     numbers = {"hundred": 100.0, "zero": 0.0, "bias": bias}
     constants = [helper.make_tensor(name, TensorProto.DOUBLE, [], [value]) for name, value in numbers.items()]
     nodes = [
+        node
+        for name in ("temp", "holiday", "when")
+        for node in (
+            helper.make_node("IsNaN", [name], [f"{name}_unknown"]),
+            helper.make_node("Where", [f"{name}_unknown", "zero", name], [f"{name}_known"]),
+        )
+    ]
+    nodes += [
         helper.make_node(
             "LabelEncoder", ["season"], ["code"], domain="ai.onnx.ml",
             keys_strings=["summer"], values_floats=[10.0], default_float=0.0,
         ),
         helper.make_node("Cast", ["code"], ["warm"], to=TensorProto.DOUBLE),
-        helper.make_node("Mul", ["holiday", "hundred"], ["free"]),
-        helper.make_node("Mul", ["when", "zero"], ["never"]),
-        helper.make_node("Sum", ["temp", "free", "warm", "never", "bias"], ["total"]),
+        helper.make_node("Mul", ["holiday_known", "hundred"], ["free"]),
+        helper.make_node("Mul", ["when_known", "zero"], ["never"]),
+        helper.make_node("Sum", ["temp_known", "free", "warm", "never", "bias"], ["total"]),
         helper.make_node("Cast", ["total"], ["narrow"], to=TensorProto.FLOAT),
     ]  # fmt: skip
     if classes:
@@ -82,7 +93,15 @@ class Home:
         self.settings = Settings(home=folder, swap_poll_s=0.05, **({"allowed_hosts": "testserver"} | changes))
         self.ledger = Ledger.open(self.settings)
 
-    def register(self, name: str = "toy", version: int = 1, *, classes: bool = False, smoke: float = 0.0) -> Path:
+    def register(
+        self,
+        name: str = "toy",
+        version: int = 1,
+        *,
+        classes: bool = False,
+        smoke: float = 0.0,
+        onnx_bytes: bytes | None = None,
+    ) -> Path:
         """Register a version that answers `version * 1000` more (regression); `smoke` falsifies its smoke answer."""
         bias = 0.0 if classes else version * 1000.0
         answer = (0.9999986, 0.0000014) if classes else (13.5 + bias + smoke,)
@@ -91,7 +110,7 @@ class Home:
             version=version, columns=COLUMNS, target="bikers", classes=CLASSES if classes else None, metric="mae", metrics={"mae": 1.5},
             smoke=(Smoke(dict(ROW), answer),),
         )  # fmt: skip
-        return self.add(manifest, graph(bias, classes))
+        return self.add(manifest, onnx_bytes or graph(bias, classes))
 
     def add(self, manifest: Manifest, onnx_bytes: bytes) -> Path:
         """Register a version of any model."""

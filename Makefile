@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+MINUTES ?= 30
 
-.PHONY: help install demo test test-all lint format bench-serving docs up down lock clean
+.PHONY: help install demo test test-all faults soak lint format bench-serving docs up down lock clean
 
 help:
 	@echo "make install    build the environment, .venv, from requirements.lock"
@@ -11,6 +12,8 @@ help:
 	@echo "make up / down  start the platform here (Ctrl-C stops it), or stop it from elsewhere"
 	@echo "make test       lint and every test but the slow ones"
 	@echo "make test-all   lint and every test"
+	@echo "make faults     kill, harm, overload and feed bad input to the service; prints the table (an hour)"
+	@echo "make soak       mixed load for MINUTES=30; prints how memory moved"
 	@echo "make lint       ruff, pyright, import-linter"
 	@echo "make format     let ruff arrange the code"
 	@echo "make bench-serving  the same model behind this and other servers, with wrk; some 20 minutes"
@@ -48,10 +51,16 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not faults"
 
 test-all: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not faults"
+
+faults: $(INSTALLED)
+	FAULTS_LONG=1 $(BIN)/pytest tests/faults -p no:randomly -q --deselect tests/faults/test_soak.py
+
+soak: $(INSTALLED)
+	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest tests/faults/test_soak.py -p no:randomly -q
 
 bench-serving: $(INSTALLED) .venv-bench/.installed
 	@$(BIN)/python -m benchmarks.serving

@@ -21,6 +21,7 @@ from treadle.errors import TreadleError
 
 log = logging.getLogger("treadle.serving")
 
+MOST_INSTANCE = 200  # characters of an address: whoever asks at a longer one made it up
 _TITLES = {
     400: "Malformed request",
     408: "Request too slow",
@@ -60,7 +61,8 @@ def problem(
     """One problem+json response, or what callers below /v2 get instead."""
     if instance == "/v2" or instance.startswith("/v2/"):
         return v2_error(status, _with_row(detail, members), headers)
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance, **members}
+    said = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = {**said, "instance": instance[:MOST_INSTANCE], **members}
     headers = {**_HEADERS.get(status, {}), **(headers or {})}
     return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
 

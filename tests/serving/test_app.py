@@ -74,9 +74,13 @@ def test_feedback_is_idempotent_and_all_or_nothing(client, home):
     label = {"id": ids[0], "label": 12, "at": "2011-04-08T00:00:00Z"}
     assert client.post(FEEDBACK, json={"labels": [label]}).json() == {"accepted": 1, "repeated": 0}
     assert client.post(FEEDBACK, json={"labels": [label]}).json() == {"accepted": 0, "repeated": 1}
-    problem_of(client.post(FEEDBACK, json={"labels": [label | {"label": 13}]}), 409)
+    clash = problem_of(client.post(FEEDBACK, json={"labels": [label | {"label": 13}]}), 409)["detail"]
+    assert clash.startswith("Label 0 differs")
+    assert ids[0] not in clash
     other = {"id": ids[1], "label": 5}
-    problem_of(client.post(FEEDBACK, json={"labels": [other, {"id": "nobody", "label": 5}]}), 404)
+    unknown = problem_of(client.post(FEEDBACK, json={"labels": [other, {"id": "nobody", "label": 5}]}), 404)["detail"]
+    assert unknown.startswith("Label 1 names no prediction")
+    assert "nobody" not in unknown
     assert client.post(FEEDBACK, json={"labels": [other]}).json() == {"accepted": 1, "repeated": 0}
     assert len(home.ledger.labelled("toy")) == 2
 
@@ -195,6 +199,7 @@ def test_too_many_rows_and_too_many_bytes_are_413(make_home):
 def test_a_model_that_is_not_there_is_404(client, name):
     body = problem_of(client.post(f"/v1/models/{name}/predict", json={"rows": [ROW]}), 404)
     assert len(body["detail"]) < 300
+    assert len(body["instance"]) <= 200
     problem_of(client.get(f"/v1/models/{name}"), 404)
 
 

@@ -68,7 +68,7 @@ def open_engine(url: str, durability: str = "normal") -> Engine:
     try:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite", hide_parameters=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _pragmas(durability))
         if _revision(engine) != HEAD:

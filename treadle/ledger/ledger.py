@@ -144,15 +144,18 @@ class Ledger:
         """
         wanted = {label.id: label for label in labels}
         known = self._labels_of(model, list(wanted))
-        unknown = [i for i in wanted if i not in known]
+        unknown = [row for row, label in enumerate(labels) if label.id not in known]
         if unknown:
-            raise NotFound(f"No prediction {', '.join(unknown[:5])} of '{model}'; no label of this request was stored.")
+            raise NotFound(f"{_which(unknown)} names no prediction of '{model}'; no label of this request was stored.")
         texts = {i: json.dumps(label.label) for i, label in wanted.items()}
-        clash = [label.id for label in labels if json.dumps(label.label) != texts[label.id]]
-        clash += [i for i, text in known.items() if text is not None and text != texts[i]]
+        clash = [
+            row
+            for row, label in enumerate(labels)
+            if {json.dumps(label.label), known[label.id] or texts[label.id]} != {texts[label.id]}
+        ]
         if clash:
             raise Conflict(
-                f"Another label of {', '.join(clash[:5])} is there already; no label of this request was stored."
+                f"{_which(clash)} differs from one that is there already; no label of this request was stored."
             )
         new = [i for i, text in known.items() if text is None]
         now = to_us(datetime.now(UTC))
@@ -437,6 +440,15 @@ def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Any:
     return (
         select(p.id, p.version, p.at_us, p.features, p.answer, feedback.c.label).select_from(joined).where(*conditions)
     )
+
+
+def _which(rows: Sequence[int]) -> str:
+    """Labels by their place in the request: an id is the caller's data, which no error repeats.
+
+    >>> _which([2]), _which([0, 3, 7])
+    ('Label 2', 'Label 0 (and 2 more)')
+    """
+    return f"Label {rows[0]}" + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")
 
 
 def _load(label: str | None) -> Any:

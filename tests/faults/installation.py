@@ -6,7 +6,6 @@ Version n answers n * 1000 more than the trained model, so that every single ans
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -27,6 +26,8 @@ from treadle.onnx_export import frame_to_inputs, run_onnx
 from treadle.problems import load_problem
 from treadle.project import Data
 from treadle.settings import Settings
+from treadle.signing import Sign, signer
+from treadle.trust import begin_signing
 
 MODEL = "energy"
 STEP = 1000.0
@@ -119,7 +120,7 @@ class Installation:
         self.ledger = Ledger.open(self.settings)
 
     def register(
-        self, version: int, onnx_bytes: bytes | None = None, *, says: str = MODEL, folder: Path | None = None
+        self, version: int, onnx_bytes: bytes | None = None, *, says: str = MODEL, sign: Sign | None = None
     ) -> Path:
         """Register a version, without making it the champion.
 
@@ -127,7 +128,7 @@ class Installation:
             version: Its number.
             onnx_bytes: What it answers with; by default the trained model, `STEP` higher a version.
             says: The model that its bundle says it is of.
-            folder: Where the bundle lies, if not where bundles do.
+            sign: Signs the bundle, if not the installation's own key.
 
         Returns:
             The bundle's folder.
@@ -135,13 +136,14 @@ class Installation:
         _, columns, rows, answers = trained()
         wanted = answers + STEP * version
         manifest = Manifest(
-            model=says, problem="tabular-regression", family="gradient-boosting", columns=columns, target="load",
+            model=says, version=version, problem="tabular-regression", family="gradient-boosting", columns=columns, target="load",
             metric="rmse", metrics={"rmse": 0.6},
             smoke=tuple(Smoke(row, (float(a),)) for row, a in zip(rows[:5], wanted[:5], strict=True)),
         )  # fmt: skip
-        folder = folder or self.settings.bundles_dir / MODEL / str(version)
-        digest = write_bundle(folder, onnx_bytes or graph(STEP * version), manifest)
-        place = os.path.relpath(folder, self.settings.home)
+        folder = self.settings.bundles_dir / MODEL / str(version)
+        begin_signing(self.settings, self.ledger)
+        digest = write_bundle(folder, onnx_bytes or graph(STEP * version), manifest, sign or signer(self.settings))
+        place = str(folder.relative_to(self.settings.home))
         row = Version(MODEL, version, f"run{version}", place, digest, "gradient-boosting", {}, {}, None)
         self.ledger.add_version(row)
         return folder

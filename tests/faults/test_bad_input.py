@@ -69,7 +69,7 @@ class Examiner:
             yield f"an error of {len(reply.body)} bytes"
         if case.refused and not 400 <= reply.status < 500:
             yield "it was not refused"
-        if CANARY in text and f"/{CANARY}" not in text:  # an address may be named, data may not
+        if CANARY in text and CANARY.encode() not in case.request.split(b"\r\n", 1)[0]:  # an address may be named
             yield "the caller's data came back"
         if "Traceback" in text or 'File "' in text or SECRET in text:
             yield "the answer shows the inside"

@@ -147,13 +147,15 @@ class Outcome:
 
     Attributes:
         due: When it should leave.
-        sent: When it left.
+        left: When the generator came to it: later than due only if this machine has no time for the generator.
+        sent: When a connection was free for it.
         done: When its answer was there.
         reply: The answer.
         asked: What the maker of requests noted about it.
     """
 
     due: float
+    left: float
     sent: float
     done: float
     reply: Reply
@@ -171,7 +173,11 @@ Make = Callable[[int], tuple[bytes, Any]]
 
 @dataclass
 class Figures:
-    """A load in figures; latencies in milliseconds, of the good answers."""
+    """A load in figures; latencies in milliseconds, of the good answers.
+
+    Attributes:
+        generator_late_ms: By how much the generator itself was late at worst: latencies are that much too long.
+    """
 
     asked: int
     good: int
@@ -182,6 +188,7 @@ class Figures:
     p99_ms: float
     worst_ms: float
     refused_p99_ms: float
+    generator_late_ms: float
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], seconds: float) -> Figures:
@@ -192,6 +199,7 @@ class Figures:
         return cls(
             len(outcomes), len(good), dict(sorted(statuses.items())), statuses[LOST], len(good) / max(seconds, 1e-9),
             quantile(good, 0.5), quantile(good, 0.99), quantile(good, 1.0), quantile(refused, 0.99),
+            max((o.left - o.due for o in outcomes), default=0.0) * 1000,
         )  # fmt: skip
 
 
@@ -217,6 +225,7 @@ class Generator:
         self._gate = asyncio.Semaphore(connections)
         self._under_way: set[asyncio.Task[None]] = set()
         self._number = 0
+        self.repeated = 0  # requests that were sent again, since an idle connection had been closed
 
     async def open_loop(self, rate: float, seconds: float, stop: threading.Event | None = None, seed: int = 0) -> None:
         """Let requests leave at random moments (Poisson), `rate` a second, and wait for their answers."""
@@ -256,12 +265,14 @@ class Generator:
         self._free.clear()
 
     async def _ask(self, due: float) -> None:
+        left = time.perf_counter()
         number, self._number = self._number, self._number + 1
         request, asked = self._make(number)
         async with self._gate:
             sent = time.perf_counter()
             reply = await self._exchange(request)
-        self._note(due, sent, reply, asked)
+        moments = (moment - self.begun for moment in (due, left, sent, time.perf_counter()))
+        self.outcomes.append(Outcome(*moments, reply, asked))
 
     async def _exchange(self, request: bytes) -> Reply:
         """On a free connection if there is one; who finds it closed since tries once more on a new one.
@@ -276,6 +287,7 @@ class Generator:
             reply = await connection.ask(request, self._deadline_s)
             if reply.status != LOST or connection.surplus:
                 return self._keep(connection, reply)
+            self.repeated += 1
             break
         try:
             connection = await Connection.to("127.0.0.1", self._port)
@@ -287,10 +299,6 @@ class Generator:
         if connection.open:
             self._free.append(connection)
         return reply
-
-    def _note(self, due: float, sent: float, reply: Reply, asked: Any) -> None:
-        done = time.perf_counter()
-        self.outcomes.append(Outcome(due - self.begun, sent - self.begun, done - self.begun, reply, asked))
 
 
 class Load:
@@ -320,11 +328,15 @@ class Load:
         assert self._ready.wait(10)
         return self
 
+    def stop(self) -> None:
+        """Let no more requests leave."""
+        self._stop.set()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let what is under way be answered."""
-        self._stop.set()
+        """Stop, and let what is under way be answered."""
+        self.stop()
         self._thread.join(120)
         assert not self._thread.is_alive(), "requests were not answered and not refused either"
 
@@ -333,6 +345,12 @@ class Load:
         """How the requests ended so far."""
         assert self._generator is not None
         return self._generator.outcomes
+
+    @property
+    def repeated(self) -> int:
+        """Requests that were sent again, since an idle connection had been closed."""
+        assert self._generator is not None
+        return self._generator.repeated
 
     def now(self) -> float:
         """Seconds since the load began, on the clock of its outcomes."""

@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.faults.installation import Installation
+from tests.faults.examiner import SECRET, Examiner, examining, present
+from tests.faults.installation import Installation, installation_of
 from tests.faults.report import Row, Table
+from tests.faults.routes import Route
+from tests.faults.service import Service
 from treadle.settings import CHECKOUT
 
+Served = tuple[Installation, Service, list[Route]]
 LONG = os.environ.get("FAULTS_LONG") == "1"
 TABLE = pytest.StashKey[Table]()
 PASSED = pytest.StashKey[bool]()
@@ -73,7 +79,20 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     """An installation that serves version 1."""
-    made = Installation(tmp_path)
-    made.register(1)
-    made.promote(1)
-    return made
+    return installation_of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An installation, its service, and the routes that it has; a secret lies where only `..` leads."""
+    installation = installation_of(tmp_path_factory.mktemp("served"))
+    for folder in (installation.settings.home, installation.settings.state_dir):
+        (folder / "secret.txt").write_text(SECRET)
+    with Service(installation.settings, TREADLE_MESSAGE_S="10") as service:
+        yield installation, service, present(service)
+
+
+@pytest.fixture
+def examine(served: Served, row: Row) -> Callable[[], AbstractContextManager[Examiner]]:
+    """`with examine() as examiner`: at the end, every answer was as it must be, and the service is well."""
+    return partial(examining, *served, row)

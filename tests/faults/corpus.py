@@ -32,6 +32,7 @@ class Case:
         request: Its bytes.
         route: Whose answer it gets; `None` where the address itself is odd.
         refused: Whether it must get a 4xx; else it may be harmless.
+        accepted: Whether it must get a 200: it is odd only to look at.
         framing: Whether HTTP itself is broken: then closing the connection is an answer too.
     """
 
@@ -39,6 +40,7 @@ class Case:
     request: bytes
     route: Route | None = None
     refused: bool = False
+    accepted: bool = False
     framing: bool = False
 
 

@@ -177,9 +177,17 @@ class Installation:
         return missing
 
 
-def eventually(true: Callable[[], object], deadline_s: float = 60.0) -> None:
+def installation_of(home: Path, **changes: Any) -> Installation:
+    """An installation that serves version 1."""
+    made = Installation(home, **changes)
+    made.register(1)
+    made.promote(1)
+    return made
+
+
+def eventually(true: Callable[[], object], deadline_s: float = 60.0, pause_s: float = 0.02) -> None:
     """Wait until something holds; fail if it never does."""
     end = time.monotonic() + deadline_s
     while not true():
         assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
+        time.sleep(pause_s)

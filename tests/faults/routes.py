@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.client import Reply
 from tests.faults.installation import MODEL, columns
 
 Rows = Sequence[Mapping[str, Any]]
@@ -39,7 +40,7 @@ class Route:
     own: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def rows_answered(self, body: bytes) -> int:
+    def rows_answered(self, reply: Reply) -> int:
         """How many rows a good answer holds; each must have a finite answer.
 
         Raises:
@@ -49,7 +50,8 @@ class Route:
         def refuse(word: str) -> None:
             raise ValueError(f"the answer holds {word}")
 
-        answers = self.numbers(json.loads(body, parse_constant=refuse))
+        header = int(reply.headers.get("inference-header-content-length", len(reply.body)))
+        answers = self.numbers(json.loads(reply.body[:header], parse_constant=refuse))
         if not all(isinstance(answer, int | float) and math.isfinite(answer) for answer in answers):
             raise ValueError("the answer holds something that is no finite number")
         return len(answers)
@@ -86,7 +88,14 @@ def _labels(rows: Rows) -> dict[str, Any]:
 V1, V2 = f"/v1/models/{MODEL}", f"/v2/models/{MODEL}"
 _MLFLOW = frozenset({"error_code", "message"})
 _predictions: Callable[[Any], list[Any]] = lambda body: body["predictions"]  # noqa: E731 - a table's cell
-_outputs: Callable[[Any], list[Any]] = lambda body: body["outputs"][0]["data"]  # noqa: E731
+
+
+def _outputs(body: Any) -> list[Any]:
+    """The predictions, or as many zeros as there are rows when a caller wanted other outputs, or binary ones."""
+    found = {output["name"]: output for output in body["outputs"]}
+    first = found.get("prediction", body["outputs"][0])
+    return first["data"] if first["name"] == "prediction" and "data" in first else [0] * first["shape"][0]
+
 
 ROUTES = (
     Route(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.faults.client import Figures, Load
-from tests.faults.installation import MODEL, Installation, eventually, graph, graph_of_nan, rows
+from tests.faults.installation import MODEL, Installation, eventually, graph, graph_of_nan, installation_of, rows
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, is_mixed, predicts
 from treadle.bundle import MANIFEST, SIGNATURE
@@ -116,6 +116,8 @@ ODD = {
     "signed by a stranger": lambda make, version, folder: make(version, sign=_stranger(folder.parent / "stranger")),
 }
 """Versions that were registered odd, with digests that are right."""
+MISBEHAVES = {"NaN among its weights", "answers of another version"}
+"""What was made here and is whole, but answers badly: a matter for who trained it, not for the audit."""
 
 
 @pytest.mark.parametrize("what", [*HARM, *ODD])
@@ -127,9 +129,7 @@ def test_harmed_versions(guarded, what):
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory):
     """One installation and one service under load for all harms: version 1 must answer through all of them."""
-    installation = Installation(tmp_path_factory.mktemp("harm") / "home")
-    installation.register(1)
-    installation.promote(1)
+    installation = installation_of(tmp_path_factory.mktemp("harm") / "home")
     with Service(installation.settings) as service, Load(service.port, predicts((1, 20)), rate=RATE / 2) as load:
         yield installation, service, load, itertools.count(2)
 
@@ -140,7 +140,7 @@ def guarded(guard, row):
     installation, service, load, numbers = guard
 
     def try_harm(what: str) -> None:
-        version, audited, whole = next(numbers), audit_rows(installation), answers_of(service)
+        version, whole = next(numbers), answers_of(service)
         row.fault = f"champion harmed: {what}"
         if what in HARM:
             HARM[what](installation.register(version))
@@ -157,17 +157,18 @@ def guarded(guard, row):
         outcomes = load.outcomes[begun:]
         assert [o.reply for o in outcomes if o.reply.status != 200] == []
         assert {o.reply.json()["version"] for o in outcomes} == {whole}
-        audited = audit_rows(installation) - audited
+        audited = refusals(installation, version)
         row.note(requests=len(outcomes), failed=0, audited=audited)
-        assert audited or what in ODD
+        assert audited or what in MISBEHAVES
 
     return try_harm
 
 
-def audit_rows(installation: Installation) -> int:
-    """How many events the audit holds."""
+def refusals(installation: Installation, version: int) -> int:
+    """How often the audit says that a version was refused."""
+    query = text("SELECT COUNT(*) FROM audit WHERE what = 'bundle refused' AND subject = :subject")
     with installation.ledger.engine.connect() as connection:
-        return int(connection.execute(text("SELECT COUNT(*) FROM audit")).scalar_one())
+        return int(connection.execute(query, {"subject": f"{MODEL}/{version}"}).scalar_one())
 
 
 def is_refused(service: Service, version: int) -> bool:

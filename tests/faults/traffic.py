@@ -14,8 +14,8 @@ PREDICT = f"/v1/models/{MODEL}/predict"
 FEEDBACK = f"/v1/models/{MODEL}/feedback"
 
 
-def predicts(counts: Sequence[int] = (1,), *, ids: bool = False, headers: Mapping[str, str] | None = None) -> Make:
-    """Makes predict requests of so many rows in turn; with `ids`, each row carries an id of its own.
+def predicts(counts: Sequence[int] = (1,), *, own_ids: int = 0, headers: Mapping[str, str] | None = None) -> Make:
+    """Makes predict requests of so many rows in turn; every `own_ids`-th carries ids of its own.
 
     What is remembered of a request is its number of rows.
     """
@@ -25,11 +25,17 @@ def predicts(counts: Sequence[int] = (1,), *, ids: bool = False, headers: Mappin
     def make(number: int) -> tuple[bytes, int]:
         count = counts[number % len(counts)]
         body: dict[str, Any] = {"rows": [some[(number + k) % len(some)] for k in range(count)]}
-        if ids:
+        if own_ids and number % own_ids == 0:
             body["ids"] = [f"own-{next(serial)}-{k}" for k in range(count)]
         return http("POST", PREDICT, json.dumps(body).encode(), dict(headers or {})), count
 
     return make
+
+
+def repeated(make: Make, kinds: int = 40) -> Make:
+    """The first requests of a maker again and again: sending costs next to nothing then."""
+    made = [make(number) for number in range(kinds)]
+    return lambda number: made[number % kinds]
 
 
 def acknowledged(outcomes: Iterable[Outcome]) -> set[str]:

@@ -60,7 +60,7 @@ def decode_predict(body: bytes, max_rows: int) -> PredictBody:
     request: PredictBody = _decode(_predict, body, '{"rows": [{column: value}]}')
     _check_count(len(request.rows), max_rows, "rows")
     if request.ids is not None:
-        _check_own_ids(request.ids, len(request.rows))
+        check_own_ids(request.ids, len(request.rows))
     if isinstance(request.at, list) and len(request.at) != len(request.rows):
         times, rows = len(request.at), len(request.rows)
         raise BadRequest(f"`at` has {times} times for {rows} rows; give one each, or one for all.")
@@ -92,7 +92,12 @@ def _check_count(count: int, most: int, what: str) -> None:
         raise BadRequest(f"{count} {what} are too many for one request; send at most {most}.", 413)
 
 
-def _check_own_ids(ids: list[str], rows: int) -> None:
+def check_own_ids(ids: list[str], rows: int) -> None:
+    """Check the ids that a caller gave to his rows.
+
+    Raises:
+        BadRequest: There is not one each, one is there twice, or is no id.
+    """
     if len(ids) != rows:
         raise BadRequest(f"`ids` has {len(ids)} entries for {rows} rows; give one each.")
     if len(set(ids)) != rows:
@@ -173,7 +178,7 @@ def to_columns(rows: Sequence[dict[str, Any]], manifest: Manifest) -> dict[str, 
     for index, row in enumerate(rows):
         if row.keys() != names:
             _say_odd(row, index, manifest)
-    return {column.name: _column([row[column.name] for row in rows], column) for column in manifest.columns}
+    return {column.name: read_column([row[column.name] for row in rows], column) for column in manifest.columns}
 
 
 def _say_odd(row: dict[str, Any], index: int, manifest: Manifest) -> None:
@@ -192,8 +197,12 @@ def _say_odd(row: dict[str, Any], index: int, manifest: Manifest) -> None:
     )
 
 
-def _column(values: list[Any], column: ManifestColumn) -> np.ndarray:
-    """One column: whole when every value is of one plain type, else value by value, which finds what is wrong."""
+def read_column(values: list[Any], column: ManifestColumn) -> np.ndarray:
+    """One column: whole when every value is of one plain type, else value by value, which finds what is wrong.
+
+    Raises:
+        BadRequest: A value is not of the column's kind.
+    """
     types = set(map(type, values))
     if column.kind == "category":
         if types == {str} and max(map(len, values)) <= MAX_TEXT:

@@ -26,7 +26,7 @@ _TITLES = {
     400: "Malformed request",
     408: "Request too slow",
     413: "Request too large",
-    415: "Unknown encoding",
+    415: "Unsupported media type",
     422: "Invalid row",
 }
 _HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": "1"}}
@@ -36,8 +36,8 @@ class BadRequest(TreadleError):
     """A request body that cannot be answered.
 
     Attributes:
-        status: 400 for what is not JSON of the right shape, 413 for too much, 415 for an encoding that is not read, 422
-            for a value that does not fit.
+        status: 400 for what is not JSON of the right shape, 413 for too much, 415 for
+            a kind of body that is not read, 422 for a value that does not fit.
         members: What the problem names besides: `column`, `row`.
     """
 

@@ -58,7 +58,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     held_out = _held_out(project, schema, model, unseen)
     log_metrics(settings, turn.run_id, {f"holdout_{name}": value for name, value in held_out.items()})
     metric = pick_metric(problem, project.promote.metric)
-    manifest = _manifest(project, schema, rehearsal.family, metric, scores, rows, learned, onnx_bytes)
+    manifest = make_manifest(project, schema, rehearsal.family, metric, scores, rows, learned, onnx_bytes)
     tags = _tags(project, rows)
     set_tags(settings, turn.run_id, tags | {"family": rehearsal.family})
     candidate = Candidate(
@@ -98,10 +98,11 @@ def _held_out(project: Project, schema: Schema, model: Any, unseen: pd.DataFrame
     return {name: metric.score(y, answer) for name, metric in problem.metrics.items()}
 
 
-def _manifest(
+def make_manifest(
     project: Project, schema: Schema, family: str, metric: str, scores: Scores, rows: Rows,
     learned: pd.DataFrame, onnx_bytes: bytes,
 ) -> Manifest:  # fmt: skip
+    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them."""
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
     smoke = [

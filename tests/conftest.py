@@ -19,7 +19,13 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def toy_table():
+def toy_table(_toy_table):
+    """A copy of the toy table, to do with as the test likes."""
+    return _toy_table.copy()
+
+
+@pytest.fixture(scope="session")
+def _toy_table():
     """600 raw rows: numbers with gaps, a large offset, a boolean, categories with gaps, hourly times; both targets."""
     rng = np.random.default_rng(7)
     n = 600
@@ -44,14 +50,14 @@ def toy_table():
     return table
 
 
-@pytest.fixture
-def toy(toy_table):
+@pytest.fixture(scope="session")
+def toy(_toy_table):
     """Makes (schema, conformed frame) of the toy table for a problem."""
     from treadle.data import conform, infer_schema
 
     def make(problem):
         target, other = ("amount", "churned") if problem.endswith("regression") else ("churned", "amount")
-        raw = toy_table.drop(columns=other)
+        raw = _toy_table.drop(columns=other)
         data = Data(source="toy.csv", target=target, time="when")
         schema = infer_schema(raw, data, problem)
         return schema, conform(raw, schema)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,71 @@ def _lives(address: str) -> bool:
         return httpx.get(f"{address}/healthz", timeout=1).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An installation with models that were trained and registered as Treadle does it.
+
+    Attributes:
+        uris: Where MLflow has each model.
+        frames: The rows that each learned from.
+    """
+
+    settings: Settings
+    uris: dict[str, str]
+    frames: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, toy: Callable[..., Any]) -> Trained:
+    """Serves `amount` (regression), `churned` (two classes) and `timeless` (`amount` without a time column)."""
+    trained = Trained(Settings(home=tmp_path_factory.mktemp("trained"), swap_poll_s=0.05), {}, {})
+    _train(trained, toy, "amount", "tabular-regression", "gradient-boosting", {"rounds": 20})
+    _train(trained, toy, "churned", "tabular-classification", "gradient-boosting", {"rounds": 20})
+    _train(trained, toy, "timeless", "tabular-regression", "linear", {}, without=("when",))
+    return trained
+
+
+@pytest.fixture(scope="session")
+def trained_client(trained: Trained) -> Iterator[TestClient]:
+    """The service of `trained`, in this process."""
+    with TestClient(create_app(trained.settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def _train(
+    trained: Trained, toy: Callable[..., Any], name: str, kind: str, family_name: str, params: dict[str, Any],
+    without: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    from tasks.register import make_manifest
+    from treadle.families import load_family
+    from treadle.families.storage import TRUSTED
+    from treadle.problems import load_problem
+    from treadle.project import Project
+    from treadle.registry import Candidate, Registry
+    from treadle.tracking import log_model, open_run
+    from treadle.turn import Rows, Scores
+
+    problem, family = load_problem(kind), load_family(family_name)
+    schema, frame = toy(kind)
+    schema = schema.model_copy(update={"columns": tuple(c for c in schema.columns if c.name not in without)})
+    project = Project.model_validate(
+        {"name": name, "problem": kind, "data": {"source": "toy.csv", "target": schema.target}}
+    )
+    y = problem.encode_target(frame[schema.target], schema)
+    params = family.defaults(problem) | params
+    model = family.fit(frame, y, params, problem=problem, schema=schema, metric=problem.default_metric).model
+    onnx_bytes = family.to_onnx(model, schema).SerializeToString()
+    scores = Scores({problem.default_metric: 1.0}, {}, {}, "the toy")
+    manifest = make_manifest(
+        project, schema, family_name, problem.default_metric, scores, Rows("", len(frame), ""), frame, onnx_bytes
+    )
+    with open_run(trained.settings, project, name="for the tests", tags={}) as run_id:
+        trained.uris[name] = log_model(trained.settings, run_id, model, schema, TRUSTED)
+    trained.frames[name] = frame
+    registry = Registry(trained.settings, Ledger.open(trained.settings))
+    candidate = Candidate(
+        run_id, trained.uris[name], family_name, params, scores.metrics, onnx_bytes, manifest, None, {}
+    )
+    registry.promote(name, registry.register(name, candidate), None, reason="for the tests")

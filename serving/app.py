@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
-from serving import problem_details, scoring_routes, v2_routes
+from serving import predict_routes, problem_details, scoring_routes, v2_routes
 from serving.access import COOKIE, Access, Denied, Principal, principal_of
 from serving.admission import Admission
 from serving.champions import Champions
@@ -113,7 +113,7 @@ async def _judge(metrics: Metrics, ledger: Ledger) -> None:
 
 
 def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
-    app.add_route("/v1/models/{name}/predict", endpoints.predict, methods=["POST"])
+    predict_routes.add(app, endpoints)
     app.add_route("/v1/models/{name}/feedback", endpoints.feedback, methods=["POST"])
     scoring_routes.add(app, endpoints)
 

@@ -98,16 +98,20 @@ class Endpoints:
         """Answer a body, and see that the ledger gets it."""
         answer = partial(answer_body, model, body, self.settings.max_rows, spend)
         records, own_ids, content = await self._at_once_or_in_thread(model, len(body), answer)
-        await self._keep(records, own_ids)
+        await self.keep(records, own_ids)
         return len(records), content
 
     async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], T]) -> T:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
         if size < INLINE_BYTES and model.session.is_open:
             return work()
+        return await self.in_thread(work)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do a large piece of work beside the loop, with the few others that may be under way."""
         return await asyncio.get_running_loop().run_in_executor(self.admission.threads, work)
 
-    async def _keep(self, entries: list[Entry], own_ids: bool) -> None:
+    async def keep(self, entries: list[Entry], own_ids: bool) -> None:
         """Return when the rows will be in the ledger whatever happens; ids of the caller's must be new, so those wait.
 
         Raises:
@@ -157,7 +161,7 @@ class Endpoints:
             asked = protocol.read(body, request.headers, model, self.settings.max_rows)
             spend(asked.count)
             values = model.answer(asked.columns)
-            _check_finite(values)
+            check_finite(values)
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
             return answered, protocol.write(answered), ledger_entries(answered)
 
@@ -165,7 +169,7 @@ class Endpoints:
             INLINE_BYTES if "content-encoding" in request.headers else len(body)
         )  # a compressed body may become a large one
         answered, said, entries = await self._at_once_or_in_thread(model, size, work)
-        await self._keep(entries, answered.asked.ids is not None)
+        await self.keep(entries, answered.asked.ids is not None)
         return answered, said
 
     async def _feedback(self, model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
@@ -208,7 +212,7 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) ->
     times = event_times(request.at, len(request.rows))
     spend(len(request.rows))
     values = model.answer(columns)
-    _check_finite(values)
+    check_finite(values)
     ids = request.ids or new_ids(len(values))
     answered = Answered(model, values, ids, Asked(columns, len(request.rows), request.rows, request.ids, times))
     return ledger_entries(answered), request.ids is not None, encode_answers(model, ids, values)
@@ -226,11 +230,19 @@ def encode_answers(model: ServedModel, ids: Sequence[str], values: np.ndarray) -
     return model.prefix + _encode(predictions) + b"}"
 
 
-def _check_finite(answer: np.ndarray) -> None:
-    """Refuse what the model has no answer to, such as 1e300 where it learned from -20 to 40."""
+def check_finite(answer: np.ndarray, begin: int = 0) -> None:
+    """Refuse what the model has no answer to, such as 1e300 where it learned from -20 to 40.
+
+    Args:
+        answer: Predictions (n,), or probabilities (n, n_classes).
+        begin: The number of the first row in its request.
+
+    Raises:
+        BadRequest: An answer is not finite.
+    """
     finite = np.isfinite(answer)
     if not finite.all():
-        row = int(np.argwhere(~finite)[0][0])
+        row = begin + int(np.argwhere(~finite)[0][0])
         raise BadRequest(f"The model has no finite answer to row {row}; are its numbers in the right unit?", row=row)
 
 

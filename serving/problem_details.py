@@ -24,6 +24,7 @@ log = logging.getLogger("treadle.serving")
 MOST_INSTANCE = 200  # characters of an address: whoever asks at a longer one made it up
 _TITLES = {
     400: "Malformed request",
+    406: "Not acceptable",
     408: "Request too slow",
     413: "Request too large",
     415: "Unsupported media type",

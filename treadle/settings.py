@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     """Largest request body that the API reads."""
     max_rows: int = Field(default=10_000, ge=1)
     """Most rows in one predict or feedback request."""
+    max_stream_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    """Largest Arrow or Parquet body; it waits on disk."""
+    max_stream_rows: int = Field(default=1_000_000, ge=1)
+    """Most rows in one Arrow or Parquet body."""
     most_requests: int = Field(default=256, ge=1)
     """Requests that one worker has under way at once, besides small ones; more are refused with 503."""
     most_received_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)

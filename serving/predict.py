@@ -66,13 +66,13 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """Answer rows with the champion, once they are on their way into the ledger."""
-        return await self._counted("predict", request, self._predict)
+        return await self.counted("predict", request, self._predict)
 
     async def feedback(self, request: Request) -> Response:
         """Take labels of earlier predictions; all of them or none."""
-        return await self._counted("feedback", request, self._feedback)
+        return await self.counted("feedback", request, self._feedback)
 
-    async def _counted(
+    async def counted(
         self, route: str, request: Request, work: Callable[[ServedModel, bytes, Spend], Awaitable[tuple[int, bytes]]]
     ) -> Response:
         """Do the work of a route, and count how it ended."""
@@ -83,7 +83,7 @@ class Endpoints:
             model = self.champions.get(request.path_params["name"])
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 with self.admission.admitted():
-                    rows, content = await work(model, body, self._spend(request))
+                    rows, content = await work(model, body, self.spend_of(request))
         except Exception as error:
             self._failed(model, route, error)
             raise
@@ -155,7 +155,7 @@ class Endpoints:
     async def _exchange(
         self, model: ServedModel, protocol: Protocol, body: bytes, request: Request
     ) -> tuple[Answered, Reply]:
-        spend = self._spend(request)
+        spend = self.spend_of(request)
 
         def work() -> tuple[Answered, Reply, list[Entry]]:
             asked = protocol.read(body, request.headers, model, self.settings.max_rows)
@@ -206,6 +206,18 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) ->
         BadRequest: Something of the body is wrong.
         TooMany: The caller may not send so many rows now.
     """
+    answered = answer_rows(model, body, max_rows, spend)
+    content = encode_answers(model, answered.ids, answered.values)
+    return ledger_entries(answered), answered.asked.ids is not None, content
+
+
+def answer_rows(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> Answered:
+    """Read one request body and answer its rows.
+
+    Raises:
+        BadRequest: Something of the body is wrong.
+        TooMany: The caller may not send so many rows now.
+    """
     request = decode_predict(body, max_rows)
     columns = to_columns(request.rows, model.manifest)
     refuse_repeated_keys(body, request)
@@ -214,8 +226,7 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) ->
     values = model.answer(columns)
     check_finite(values)
     ids = request.ids or new_ids(len(values))
-    answered = Answered(model, values, ids, Asked(columns, len(request.rows), request.rows, request.ids, times))
-    return ledger_entries(answered), request.ids is not None, encode_answers(model, ids, values)
+    return Answered(model, values, ids, Asked(columns, len(request.rows), request.rows, request.ids, times))
 
 
 def encode_answers(model: ServedModel, ids: Sequence[str], values: np.ndarray) -> bytes:

@@ -32,6 +32,7 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/v1/models/{project}/predict": CALL,
     "/v1/models/{project}/feedback": CALL,
     "/v1/models/{project}/invocations": CALL,
+    "/v1/models/{project}/versions/{version}/invocations": CALL,
     "/v2": READ,
     "/v2/": READ,
     "/v2/health/live": LOOK,

@@ -31,6 +31,7 @@ from treadle.tracking import log_metrics, log_model, log_text, set_tags
 from treadle.turn import Registered, Rows, Scores, Turn
 
 SMOKE_ROWS = 5
+BACKGROUND_ROWS = 25
 LEARNED = ("train", "valid", "test")
 
 
@@ -104,6 +105,7 @@ def make_manifest(
 ) -> Manifest:  # fmt: skip
     """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them."""
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
+    background = learned.sample(min(BACKGROUND_ROWS, len(learned)), random_state=project.split.seed + 1)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
     smoke = [
         Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
@@ -123,6 +125,7 @@ def make_manifest(
         metric=metric,
         metrics=scores.metrics,
         smoke=tuple(smoke),
+        background=tuple(_wire(row, schema) for _, row in background.iterrows()),
         data_digest=rows.digest,
         project_digest=project.digest,
         data_until=until.isoformat() if until else None,

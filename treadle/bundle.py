@@ -61,6 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: The number under which it was registered; `None` in bundles from before there were signatures.
         files: SHA-256 of every other file.
+        background: Rows that it learned from, as a caller would send them; explanations compare with them. `()` in
+            bundles from before there were explanations.
     """
 
     format: int = FORMAT
@@ -76,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     files: dict[str, str] = {}
     smoke: tuple[Smoke, ...] = ()
+    background: tuple[dict[str, Any], ...] = ()
     data_digest: str = ""
     project_digest: str = ""
     data_until: str | None = None

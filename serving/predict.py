@@ -90,7 +90,7 @@ class Endpoints:
         self.metrics.answered(model, route, rows, time.perf_counter() - begun)
         return Response(content, media_type="application/json")
 
-    def _spend(self, request: Request) -> Spend:
+    def spend_of(self, request: Request) -> Spend:
         """Counts rows against the limit of whoever asks."""
         return partial(self.quota.take, principal_of(request.scope))
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Ledger
+from treadle.ledger import Ledger, Version
 from treadle.ledger.audit import keep_anchor, last, record, verify
 
 COLUMNS = [
@@ -167,6 +167,8 @@ def test_a_change_that_is_rolled_back_leaves_no_row(audited):
 
 
 def test_promotion_rollback_and_reset_are_in_the_audit_and_refused_ones_are_not(ledger):
+    for number in (1, 2, 3):
+        ledger.add_version(Version("m", number, "run", f"b/{number}", "d" * 64, "linear", {}, {}, None))
     ledger.promote("m", 1, None, reason="first", who="ann")
     ledger.promote("m", 2, 1, reason="better")
     with pytest.raises(Conflict):
@@ -178,7 +180,7 @@ def test_promotion_rollback_and_reset_are_in_the_audit_and_refused_ones_are_not(
     rows = last(ledger.engine, 10)
     assert [(row.who, row.what, row.subject, row.before, row.after) for row in rows] == [
         ("ann", "promote", "m", None, 1), ("flow", "promote", "m", 1, 2), ("ann", "rollback", "m", 2, 1),
-        ("ann", "reset", "m", 0, 0),
+        ("ann", "reset", "m", 3, 0),
     ]  # fmt: skip
     assert {row.outcome for row in rows} == {"allowed"}
     assert verify(ledger.engine).trouble is None

@@ -149,7 +149,15 @@ def _last_line(path: Path) -> str:
     except OSError:
         return "it left no log"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it said nothing"
+    return _said(lines[-1])[:200] if lines else "it said nothing"
+
+
+def _said(line: str) -> str:
+    """The message of a line of the service's log, which is JSON; any other line as it is."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def url_of(name: str, settings: Settings) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from serving import logs
 from serving.parent import Parent
 from treadle.errors import TreadleError
 from treadle.settings import Settings
@@ -13,7 +14,7 @@ from treadle.settings import Settings
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C; requests that are under way are answered first. SIGHUP renews the workers."""
     settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.install(settings)
     try:
         parent = Parent(settings)
     except TreadleError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Mapping
 from ipaddress import ip_address
 from socket import gethostname
@@ -14,6 +15,7 @@ from socket import gethostname
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import logs
 from serving.access import COOKIE, Access, Denied, Principal
 from serving.problem_details import problem
 from serving.routes import OPEN, ROUTES, Rule, Table
@@ -90,21 +92,35 @@ class Guard:
         request_id = self._request_id(headers.get(b"x-request-id"))
         shown = REPORT_HEADERS if rule is not None and rule.route.startswith("/reports/") else PAGE_HEADERS
 
+        request = logs.Noted(request_id.decode(), _route_of(rule, _method_of(scope)))
+        logs.noted.set(request)
+        begun = time.perf_counter()
+
         async def send_safe(message: Message) -> None:
             if message["type"] == "http.response.start":
+                request.status = message["status"]
                 message["headers"] = [*message["headers"], *shown, (b"x-request-id", request_id)]
             await send(message)
 
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id.decode()
+        state["request_id"] = request.request_id
         state["principal"] = None
+        try:
+            await self._admit_and_pass(scope, receive, send_safe, headers, rule, project)
+        finally:
+            request.seconds = round(time.perf_counter() - begun, 6)
+            logs.access(request)
+
+    async def _admit_and_pass(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, rule: Rule | None, project: str | None
+    ) -> None:
         try:
             self._admit(scope, headers, rule, project)
         except (Refused, Denied) as error:
             self._note(scope, rule, error)
-            await _refuse(scope, receive, send_safe, error)
+            await _refuse(scope, receive, send, error)
             return
-        await self._app(scope, receive, send_safe)
+        await self._app(scope, receive, send)
 
     def admit_at_once(self, headers: list[tuple[bytes, bytes]], client: str | None, project: str) -> Principal | None:
         """Who may predict with a project, for the fast lane; `None` wherever more is to be looked at, counted or said.
@@ -220,9 +236,7 @@ class Guard:
             return
         principal = scope["state"]["principal"]
         key_id = error.key_id if isinstance(error, Denied) else principal and principal.key_id
-        method = _method_of(scope)
-        route = f"{method} {rule.route}" if rule is not None and method in rule.roles else "no route"
-        self._access.refusals.note(key_id, route, error.reason)
+        self._access.refusals.note(key_id, _route_of(rule, _method_of(scope)), error.reason)
 
 
 def _own_names(settings: Settings) -> set[str]:
@@ -233,6 +247,11 @@ def _own_names(settings: Settings) -> set[str]:
 
 def _method_of(scope: Scope) -> str:
     return "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
+
+
+def _route_of(rule: Rule | None, method: str) -> str:
+    """What logs and the audit call a request."""
+    return f"{method} {rule.route}" if rule is not None and method in rule.roles else "no route"
 
 
 def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from serving.admission import Admission, Overloaded
 from serving.champions import Champions
 from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
 from serving.limits import whole_body
+from serving.logs import note_model
 from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.problem_details import BadRequest, status_of
@@ -81,6 +83,7 @@ class Endpoints:
         try:
             self.admission.check()
             model = self.champions.get(request.path_params["name"])
+            note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 with self.admission.admitted():
                     rows, content = await work(model, body, self.spend_of(request))
@@ -109,7 +112,8 @@ class Endpoints:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do a large piece of work beside the loop, with the few others that may be under way."""
-        return await asyncio.get_running_loop().run_in_executor(self.admission.threads, work)
+        in_context = partial(copy_context().run, work)  # what the thread logs names the request too
+        return await asyncio.get_running_loop().run_in_executor(self.admission.threads, in_context)
 
     async def keep(self, entries: list[Entry], own_ids: bool) -> None:
         """Return when the rows will be in the ledger whatever happens; ids of the caller's must be new, so those wait.
@@ -132,6 +136,7 @@ class Endpoints:
         try:
             self.admission.check()
             model = await self._model(request.path_params["name"], version)
+            note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 with self.admission.admitted():
                     answered, said = await self._exchange(model, protocol, body, request)

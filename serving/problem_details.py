@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -85,6 +85,13 @@ def _with_row(message: str, members: Mapping[str, Any]) -> str:
     return message if row is None or f"row {row}" in message else f"{message} (row {row})"
 
 
+def _of_ledger(error: SQLAlchemyError) -> str:
+    """What a log may say: of a database that does not answer all, of one that refuses a row not the row."""
+    if isinstance(error, OperationalError):
+        return " ".join(str(error.orig).split())[:300]
+    return type(error).__name__
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -106,10 +113,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def on_ledger_error(request: Request, error: SQLAlchemyError) -> Response:
-        log.error("the ledger fails on %s: %s", request.url.path, " ".join(str(error).split())[:300])
+        log.error("the ledger fails: %s", _of_ledger(error))
         return problem(503, "Unavailable", "The ledger does not answer; nothing was stored.", request.url.path)
 
     @app.exception_handler(Exception)
     async def on_surprise(request: Request, error: Exception) -> Response:
-        log.error("unexpected error on %s", request.url.path, exc_info=error)
+        log.error("unexpected error", exc_info=error)
         return problem(500, "Internal error", "The service failed; its log says why.", request.url.path)

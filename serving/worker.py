@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 
+from serving import logs
 from serving.admission import Admission
 from serving.app import create_app
 from serving.http import Connection, sweep
@@ -77,7 +78,7 @@ class Worker(uvicorn.Server):
 def main(listening: int, beat: int) -> None:
     """Serve on a socket, given as a file descriptor, until the parent says or is gone."""
     settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.install(settings)
     try:
         app = create_app(settings, drains=False)
     except TreadleError as error:
@@ -89,6 +90,7 @@ def main(listening: int, beat: int) -> None:
         http=Connection,
         ws="none",
         access_log=False,
+        log_config=None,  # its lines go the way of all others
         log_level="warning",
         timeout_graceful_shutdown=FINISH_S,
         server_header=False,

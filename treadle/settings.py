@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     """A retrain that has not beaten its heart for so long is taken for dead, seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the servers and commands write to standard error."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """The form of the service's log: `auto` is text on a terminal, else one JSON object a line."""
 
     @property
     def projects_dir(self) -> Path:

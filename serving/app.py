@@ -29,6 +29,7 @@ from serving.predict import Endpoints
 from serving.quota import Quota
 from serving.sessions import add_sessions
 from serving.standing import standings
+from serving.tracing import Tracing, open_tracing
 from serving.writer import LedgerWriter
 from treadle import __version__
 from treadle.keys import refuse_open_address
@@ -39,12 +40,13 @@ JUDGE_S = 15.0
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
+def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | None = None) -> FastAPI:
     """The FastAPI app of one installation.
 
     Args:
         settings: The installation.
         drains: Whether the app carries the journal into the ledger itself; else another process does.
+        tracing: Where traces go; by default where the settings say.
 
     Raises:
         Unavailable: The ledger cannot be opened, or everybody could call.
@@ -52,6 +54,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     ledger = open_ledger(settings)
     refuse_open_address(settings, ledger)
     access = Access(settings, ledger)
+    tracing = tracing or open_tracing(settings)
     metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
     journal = Journal(settings.journal_dir, durable=settings.ledger_durability == "full")
     admission = Admission(settings.most_requests, settings.most_received_bytes)
@@ -68,7 +71,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         yield {
             "admission": admission,
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
-            "lane": None if journal.durable else Lane(champions, journal, metrics),
+            "lane": None if journal.durable else Lane(champions, journal, metrics, tracing),
             "guard": guard,
         }
         judging.cancel()
@@ -79,6 +82,8 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         if drains:
             drain.stop()
         access.stop()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="Treadle",
@@ -88,6 +93,8 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # FastAPI's own would hold paths, queries and messages of exceptions: callers' data
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
     app.state.admission = admission
@@ -101,7 +108,7 @@ def create_app(settings: Settings, *, drains: bool = True) -> FastAPI:
     add_sessions(app, access, admission)
     app.state.access = access
     # outside of everything that FastAPI puts around the routes, so that no response leaves without passing here
-    app.middleware_stack = guard = Guard(app.build_middleware_stack(), access, settings)
+    app.middleware_stack = guard = Guard(app.build_middleware_stack(), access, settings, tracing=tracing)
     return app
 
 

@@ -19,6 +19,7 @@ from serving import logs
 from serving.access import COOKIE, Access, Denied, Principal
 from serving.problem_details import problem
 from serving.routes import OPEN, ROUTES, Rule, Table
+from serving.tracing import Tracing
 from treadle.errors import TreadleError
 from treadle.settings import Settings
 
@@ -71,8 +72,16 @@ class Refused(TreadleError):
 class Guard:
     """Lets a request through to the app, or answers it; passes the principal and the request's id in `scope["state"]`."""
 
-    def __init__(self, app: ASGIApp, access: Access, settings: Settings, table: Table | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        settings: Settings,
+        table: Table | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._app = app
+        self._tracing = tracing
         self._access = access
         self._table = table or Table()
         self._listed = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
@@ -93,6 +102,7 @@ class Guard:
         shown = REPORT_HEADERS if rule is not None and rule.route.startswith("/reports/") else PAGE_HEADERS
 
         request = logs.Noted(request_id.decode(), _route_of(rule, _method_of(scope)))
+        request.marks = None if self._tracing is None else []
         logs.noted.set(request)
         begun = time.perf_counter()
 
@@ -110,6 +120,8 @@ class Guard:
         finally:
             request.seconds = round(time.perf_counter() - begun, 6)
             logs.access(request)
+            if self._tracing is not None:
+                self._tracing.request(request, headers, begun)
 
     async def _admit_and_pass(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, rule: Rule | None, project: str | None

@@ -17,6 +17,7 @@ from serving.champions import Champions
 from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.predict import encode_answers, new_ids
+from serving.tracing import Tracing
 from treadle.errors import TreadleError
 from treadle.ledger import Exchange, Journal
 
@@ -49,10 +50,13 @@ class Waiting(NamedTuple):
 class Lane:
     """The requests of this turn of the loop."""
 
-    def __init__(self, champions: Champions, journal: Journal, metrics: Metrics) -> None:
+    def __init__(
+        self, champions: Champions, journal: Journal, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
         self._champions = champions
         self._journal = journal
         self._metrics = metrics
+        self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
 
@@ -61,12 +65,13 @@ class Lane:
         model = self._champions.models.get(name)
         if model is None or not model.session.is_open:
             return False
+        begun = time.perf_counter()
         rows = model.typed.decode(body, MOST_ROWS)
         if rows is None:
             return False
         if not self._waiting:  # all that arrived in this turn come before this call
             self._loop.call_soon(self.flush)
-        self._waiting.append(Waiting(caller, model, body, rows, time.perf_counter()))
+        self._waiting.append(Waiting(caller, model, body, rows, begun))
         return True
 
     def flush(self) -> None:
@@ -86,8 +91,10 @@ class Lane:
     def _answer(self, batch: list[Waiting]) -> None:
         """One run, one append to the journal, then the answers; if any of it fails, each goes the long way."""
         model = batch[0].model
+        decoded = time.perf_counter()
         try:
             contents = _contents(model, batch)
+            inferred = time.perf_counter()
             now = time.time_ns() // 1000
             exchanges = [
                 Exchange(model.name, model.version, now, request.body, content)
@@ -102,6 +109,10 @@ class Lane:
         for request, content in zip(batch, contents, strict=True):
             request.caller.answer(content)
             self._metrics.answered(model, "predict", len(request.rows), done - request.begun)
+        if self._tracing is not None:
+            rows = [len(request.rows) for request in batch]
+            marks = (("decode", decoded), ("infer", inferred), ("journal", done))
+            self._tracing.batch(model.name, model.version, rows, batch[0].begun, marks)
 
 
 def _contents(model: ServedModel, batch: list[Waiting]) -> list[bytes]:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,15 +34,17 @@ MOST_ERRORS = 3
 
 @dataclass(slots=True)
 class Noted:
-    """What is known of the request that is under way, for its log lines.
+    """What is known of the request that is under way, for its log lines and its trace.
 
     Attributes:
         request_id: What its response says in `X-Request-Id`.
         route: The method and the route's pattern; paths and methods may be invented.
         model: The version that answers it, once that is known.
         version: Its number.
+        rows: Rows that were answered.
         status: Of the response, 0 before there is one.
         seconds: How long it took, 0 before it is over.
+        marks: The ends of its parts and when they were, by `time.perf_counter`; kept only for a trace.
         told: `id` of the exception that was written last, so that none is written twice.
     """
 
@@ -49,8 +52,10 @@ class Noted:
     route: str
     model: str | None = None
     version: int | None = None
+    rows: int | None = None
     status: int = 0
     seconds: float = 0.0
+    marks: list[tuple[str, float]] | None = None
     told: int = field(default=0, repr=False)
 
 
@@ -63,6 +68,20 @@ def note_model(name: str, version: int) -> None:
     request = noted.get()
     if request is not None:
         request.model, request.version = name, version
+
+
+def note_rows(rows: int) -> None:
+    """Note how many rows the request of this task was answered."""
+    request = noted.get()
+    if request is not None:
+        request.rows = rows
+
+
+def mark(part: str) -> None:
+    """Note that a part of the work on the request of this task has ended."""
+    request = noted.get()
+    if request is not None and request.marks is not None:
+        request.marks.append((part, time.perf_counter()))
 
 
 def install(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from serving.admission import Admission, Overloaded
 from serving.champions import Champions
 from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
 from serving.limits import whole_body
-from serving.logs import note_model
+from serving.logs import mark, note_model, note_rows
 from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.problem_details import BadRequest, status_of
@@ -85,11 +85,13 @@ class Endpoints:
             model = self.champions.get(request.path_params["name"])
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
+                mark("receive")
                 with self.admission.admitted():
                     rows, content = await work(model, body, self.spend_of(request))
         except Exception as error:
             self._failed(model, route, error)
             raise
+        note_rows(rows)
         self.metrics.answered(model, route, rows, time.perf_counter() - begun)
         return Response(content, media_type="application/json")
 
@@ -128,6 +130,7 @@ class Endpoints:
             await asyncio.to_thread(self.journal.append, entries)
         else:
             self.journal.append(entries)
+        mark("journal")
 
     async def speak(self, request: Request, protocol: Protocol, version: int | None = None) -> Response:
         """Answer a request of another protocol with the champion, or with a version that the caller names."""
@@ -138,12 +141,14 @@ class Endpoints:
             model = await self._model(request.path_params["name"], version)
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
+                mark("receive")
                 with self.admission.admitted():
                     answered, said = await self._exchange(model, protocol, body, request)
         except TreadleError as error:
             self._failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
         else:
+            note_rows(answered.asked.count)
             self.metrics.answered(model, protocol.name, answered.asked.count, time.perf_counter() - begun)
         return Response(said.content, said.status, dict(said.headers))
 
@@ -165,10 +170,14 @@ class Endpoints:
         def work() -> tuple[Answered, Reply, list[Entry]]:
             asked = protocol.read(body, request.headers, model, self.settings.max_rows)
             spend(asked.count)
+            mark("decode")
             values = model.answer(asked.columns)
+            mark("infer")
             check_finite(values)
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
-            return answered, protocol.write(answered), ledger_entries(answered)
+            said, entries = protocol.write(answered), ledger_entries(answered)
+            mark("encode")
+            return answered, said, entries
 
         size = (
             INLINE_BYTES if "content-encoding" in request.headers else len(body)
@@ -212,8 +221,9 @@ def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) ->
         TooMany: The caller may not send so many rows now.
     """
     answered = answer_rows(model, body, max_rows, spend)
-    content = encode_answers(model, answered.ids, answered.values)
-    return ledger_entries(answered), answered.asked.ids is not None, content
+    entries, content = ledger_entries(answered), encode_answers(model, answered.ids, answered.values)
+    mark("encode")
+    return entries, answered.asked.ids is not None, content
 
 
 def answer_rows(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> Answered:
@@ -228,7 +238,9 @@ def answer_rows(model: ServedModel, body: bytes, max_rows: int, spend: Spend) ->
     refuse_repeated_keys(body, request)
     times = event_times(request.at, len(request.rows))
     spend(len(request.rows))
+    mark("decode")
     values = model.answer(columns)
+    mark("infer")
     check_finite(values)
     ids = request.ids or new_ids(len(values))
     return Answered(model, values, ids, Asked(columns, len(request.rows), request.rows, request.ids, times))

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """How much the servers and commands write to standard error."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """The form of the service's log: `auto` is text on a terminal, else one JSON object a line."""
+    otel_endpoint: str | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP) that gets the service's traces; needs the extra `telemetry`."""
 
     @property
     def projects_dir(self) -> Path:

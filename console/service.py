@@ -30,7 +30,7 @@ def become_mlflow(settings: Settings) -> None:
         *("--backend-store-uri", settings.tracking_uri),
         *("--default-artifact-root", str(artifacts)),
         *("--artifacts-destination", str(artifacts)),
-        *("--host", settings.host, "--port", str(settings.ports["mlflow"]), "--workers", "1"),
+        *("--host", settings.inner_host, "--port", str(settings.ports["mlflow"]), "--workers", "1"),
     ]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter
 

@@ -56,7 +56,8 @@ class Service:
 def services(settings: Settings) -> tuple[Service, ...]:
     """The four services. The worker is stopped first: it may ignore SIGTERM once its server is gone."""
     python = sys.executable
-    prefect = ("-m", "prefect", "server", "start", "--host", settings.host, "--port", str(settings.ports["prefect"]))
+    port = str(settings.ports["prefect"])
+    prefect = ("-m", "prefect", "server", "start", "--host", settings.inner_host, "--port", port)
     return (
         Service("prefect", (python, *prefect), priority=10, startsecs=6, stopwaitsecs=15),
         Service("mlflow", (python, "-m", "console.service", "mlflow"), priority=20, startsecs=6, stopwaitsecs=10),

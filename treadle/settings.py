@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     home: Path = CHECKOUT
     """The folder that holds `projects/`, `mlruns/` and `.treadle/`."""
     host: str = "127.0.0.1"
-    """The address that every server listens on."""
+    """The address that the service listens on. Prefect and MLflow ask for no key, so they never leave loopback."""
     allowed_hosts: str = ""
     """Names under which callers may reach the service, separated by commas, besides those of loopback and the host."""
     api_port: int = Field(default=8000, ge=1, le=65535)
@@ -151,17 +151,22 @@ class Settings(BaseSettings):
     @property
     def prefect_url(self) -> str:
         """Base URL of the Prefect UI; its API is below `/api`."""
-        return f"http://{self.reach}:{self.ports['prefect']}"
+        return f"http://{self.inner_host}:{self.ports['prefect']}"
 
     @property
     def mlflow_url(self) -> str:
         """Base URL of the MLflow UI."""
-        return f"http://{self.reach}:{self.ports['mlflow']}"
+        return f"http://{self.inner_host}:{self.ports['mlflow']}"
 
     @property
     def reach(self) -> str:
         """The address under which this machine reaches its own servers."""
         return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+
+    @property
+    def inner_host(self) -> str:
+        """The address that Prefect and MLflow listen on."""
+        return self.host if self.is_loopback else "127.0.0.1"
 
     @property
     def is_loopback(self) -> bool:

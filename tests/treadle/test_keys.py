@@ -90,3 +90,16 @@ def test_an_open_address_needs_a_key_that_may_call(tmp_path):
 )  # fmt: skip
 def test_loopback_is_known(host, loopback):
     assert Settings(host=host).is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "inner"), [("0.0.0.0", "127.0.0.1"), ("10.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3")]
+)
+def test_what_asks_for_no_key_stays_on_loopback(tmp_path, host, inner):
+    from console.supervision import services
+
+    settings = Settings(home=tmp_path, host=host)
+    (prefect,) = [service for service in services(settings) if service.name == "prefect"]
+    assert inner in prefect.command
+    assert settings.prefect_url == f"http://{inner}:4200"
+    assert settings.mlflow_url == f"http://{inner}:5000"

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from serving.decode import MAX_ID, MAX_TEXT
 from serving.model import ServedModel
+from serving.openapi_scoring import scoring_paths
 from serving.openapi_v2 import v2_paths
+from serving.protocols.arrow import FILE, PARQUET, STREAM
+from treadle.bundle import ManifestColumn
 
 _TYPES = {
     "number": {"type": "number"},
     "integer": {"type": "number"},
     "boolean": {"type": "boolean"},
     "datetime": {"type": "string", "format": "date-time"},
-    "category": {"type": "string"},
+    "category": {"type": "string", "maxLength": MAX_TEXT},
 }
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _TEXT, _WHOLE = {"type": "string"}, {"type": "integer"}
@@ -37,17 +42,42 @@ _PROBLEM = {
 }
 
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_COLUMN_NAME = {"type": "string", "description": "A column of an Arrow or Parquet body."}
+_PARAMETERS = [
+    {
+        "name": "explain",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+        "description": "Whether each prediction tells what each column contributed; for up to 100 rows of JSON.",
+    },
+    {"name": "ids", "in": "query", "schema": _COLUMN_NAME, "description": "It has the caller's prediction ids."},
+    {"name": "at", "in": "query", "schema": _COLUMN_NAME, "description": "It has the event times."},
+]
+
+
 def example_request(model: ServedModel) -> dict[str, Any]:
-    """A predict body that works: the first smoke row."""
+    """A predict body that works: the first smoke row, its times with their zone."""
     smoke = model.manifest.smoke
-    return {"rows": [smoke[0].row]} if smoke else {"rows": [{c.name: c.example for c in model.manifest.columns}]}
+    row = smoke[0].row if smoke else {c.name: c.example for c in model.manifest.columns}
+    times = {c.name for c in model.manifest.columns if c.kind == "datetime"}
+    return {"rows": [{name: _with_zone(value) if name in times else value for name, value in row.items()}]}
+
+
+def _with_zone(value: Any) -> Any:
+    """A time as RFC 3339 wants it, which is what `date-time` means."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
     """The OpenAPI document as of now."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for name, model in sorted(models.items()):
-        columns, target = _columns(model), _target(model)
+        columns, target = {c.name: _column(c) for c in model.manifest.columns}, _target(model)
         row = {"type": "object", "properties": columns, "required": list(columns), "additionalProperties": False}
         label = (model.manifest.classes or (0,))[0]
         predict = _predict(f"Predict {model.manifest.target}", name, row, target, example_request(model))
@@ -64,8 +94,20 @@ def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
         "parameters": [_NAME],
         "post": _feedback("Give labels to a model", "models", any_target, 0),
     }
+    _mend(document["paths"])
+    document["paths"] |= scoring_paths({name: example_request(model)["rows"][0] for name, model in models.items()})
     document["paths"] |= v2_paths(models)
     return document
+
+
+def _mend(paths: dict[str, Any]) -> None:
+    """Say what FastAPI cannot know of its own routes."""
+    one = paths["/v1/models/{name}"]["get"]["responses"]
+    one.pop("422", None)  # any text is a name
+    one |= dict.fromkeys(("404", "503"), _PROBLEM)
+    ready = paths["/readyz"]["get"]["responses"]
+    ready["503"] = ready["200"] | {"description": "It is ending"}
+    paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}
 
 
 def _operation(summary: str, tag: str, schema: dict[str, Any], example: Any, answer: dict[str, Any]) -> dict[str, Any]:
@@ -80,16 +122,19 @@ def _operation(summary: str, tag: str, schema: dict[str, Any], example: Any, ans
     }
 
 
-def _columns(model: ServedModel) -> dict[str, Any]:
-    """The schema of each column's value."""
-    properties = {}
-    for column in model.manifest.columns:
-        kind: dict[str, Any] = dict(_TYPES[column.kind])
-        kind["type"] = [kind["type"], "null"]  # null says "not known", in any column
-        if column.categories:
-            kind["examples"] = list(column.categories[:10])
-        properties[column.name] = kind
-    return properties
+def _column(column: ManifestColumn) -> dict[str, Any]:
+    """The schema of a column's value. Any may be null, which says "not known"; the text says where that was seen."""
+    schema: dict[str, Any] = dict(_TYPES[column.kind])
+    schema["type"] = [schema["type"], "null"]
+    said = "Was missing at times" if column.nullable else "Was never missing"
+    schema["description"] = f"{said} in the table that was learned from."
+    if column.categories:
+        schema["examples"] = list(column.categories[:10])
+    elif column.kind == "datetime":
+        schema["description"] += " ISO 8601; without a zone: UTC."
+    elif column.low is not None and column.high is not None and column.kind != "boolean":
+        schema["description"] += f" From {column.low:g} to {column.high:g} there."
+    return schema
 
 
 def _target(model: ServedModel) -> dict[str, Any]:
@@ -102,22 +147,40 @@ def _predict(
 ) -> dict[str, Any]:
     properties = {
         "rows": {"type": "array", "items": row, "minItems": 1},
-        "ids": {"type": "array", "items": {"type": "string", "maxLength": 128}},
+        "ids": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": MAX_ID}},
         "at": {"oneOf": [_TIME, {"type": "array", "items": _TIME}]},
     }
     body = {"type": "object", "required": ["rows"], "additionalProperties": False, "properties": properties}
-    probabilities = {"type": "object", "additionalProperties": {"type": "number"}}
-    prediction = {"id": {"type": "string"}, "prediction": target, "probabilities": probabilities}
-    answer = {
+    operation = _operation(summary, tag, body, example, _answer(target))
+    operation["parameters"] = _PARAMETERS
+    operation["requestBody"]["content"] |= dict.fromkeys((STREAM, FILE, PARQUET), _BINARY)
+    operation["responses"]["200"]["content"] |= dict.fromkeys((STREAM, PARQUET), _BINARY)
+    operation["responses"] |= dict.fromkeys(("406", "415"), _PROBLEM)
+    return operation
+
+
+def _answer(target: dict[str, Any]) -> dict[str, Any]:
+    """What predict answers."""
+    shares = {"type": "object", "additionalProperties": {"type": "number"}}
+    explanation = {
         "type": "object",
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer"},
-            "digest": {"type": "string"},
-            "predictions": {"type": "array", "items": {"type": "object", "properties": prediction}},
-        },
+        "required": ["base", "contributions"],
+        "properties": {"base": {"type": "number"}, "class": target, "contributions": shares},
+        "additionalProperties": False,
     }
-    return _operation(summary, tag, body, example, answer)
+    prediction = {
+        "type": "object",
+        "required": ["id", "prediction"],
+        "properties": {"id": _TEXT, "prediction": target, "probabilities": shares, "explanation": explanation},
+        "additionalProperties": False,
+    }
+    properties = {
+        "model": _TEXT,
+        "version": _WHOLE,
+        "digest": _TEXT,
+        "predictions": {"type": "array", "items": prediction},
+    }
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
 
 
 def _feedback(summary: str, tag: str, target: dict[str, Any], label: str | float) -> dict[str, Any]:
@@ -129,4 +192,5 @@ def _feedback(summary: str, tag: str, target: dict[str, Any], label: str | float
     body = {"type": "object", "required": ["labels"], "properties": {"labels": {"type": "array", "items": one}}}
     example = {"labels": [{"id": "the id of a prediction", "label": label}]}
     counts = {"accepted": {"type": "integer"}, "repeated": {"type": "integer"}}
-    return _operation(summary, tag, body, example, {"type": "object", "properties": counts})
+    answer = {"type": "object", "required": list(counts), "properties": counts, "additionalProperties": False}
+    return _operation(summary, tag, body, example, answer)

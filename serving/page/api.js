@@ -13,12 +13,20 @@ function columns(schema) {
   const table = make("table");
   for (const [name, kind] of Object.entries(rows.items.properties)) {
     const line = make("tr");
-    line.append(make("td", name), make("td", [].concat(kind.type).join(" or ")), make("td", (kind.examples || [kind.format || ""]).slice(0, 6).join(", ")));
+    const values = (kind.examples || [kind.format || ""]).slice(0, 6).join(", ");
+    line.append(make("td", name), make("td", [].concat(kind.type).join(" or ")), make("td", values), make("td", kind.description, "soft"));
     table.append(line);
   }
   const details = make("details");
   details.append(make("summary", "Columns"), table);
   return details;
+}
+
+// The feedback form gets the id of the prediction that was answered last, so that it works as it stands.
+const inputs = new Map();
+function offer(path, id) {
+  const input = inputs.get(path.replace(/predict$/, "feedback"));
+  if (input) input.value = input.value.replace(/"id": "[^"]*"/, `"id": ${JSON.stringify(id)}`);
 }
 
 function operation(path, method, entry) {
@@ -27,6 +35,7 @@ function operation(path, method, entry) {
   const body = entry.requestBody && entry.requestBody.content["application/json"];
   const input = make("textarea");
   input.setAttribute("aria-label", "Request body");
+  inputs.set(path, input);
   if (body) {
     input.value = JSON.stringify(body.example, null, 1);
     const known = columns(body.schema);
@@ -43,7 +52,11 @@ function operation(path, method, entry) {
     const reply = await fetch(path, options);
     const text = await reply.text();
     let shown = text;
-    try { shown = JSON.stringify(JSON.parse(text), null, 1); } catch (error) { /* plain text, such as metrics */ }
+    try {
+      const said = JSON.parse(text);
+      shown = JSON.stringify(said, null, 1);
+      if (path.endsWith("/predict") && reply.ok) offer(path, said.predictions[0].id);
+    } catch (error) { /* plain text, such as metrics */ }
     answer.textContent = `${reply.status} ${reply.statusText}\n${shown}`;
     answer.hidden = false;
   });

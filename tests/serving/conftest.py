@@ -239,17 +239,46 @@ def trained_client(trained: Trained) -> Iterator[TestClient]:
         yield client
 
 
-def _train(
-    trained: Trained, toy: Callable[..., Any], name: str, kind: str, family_name: str, params: dict[str, Any],
-    without: tuple[str, ...] = (),
-) -> None:  # fmt: skip
-    from tasks.register import make_manifest
-    from treadle.families import load_family
+def _train(trained: Trained, toy: Callable[..., Any], name: str, kind: str, *how: Any, **more: Any) -> None:
     from treadle.families.storage import TRUSTED
-    from treadle.problems import load_problem
     from treadle.project import Project
     from treadle.registry import Candidate, Registry
     from treadle.tracking import log_model, open_run
+
+    fitted = fit_toy(toy, name, kind, *how, **more)
+    target = fitted.schema.target
+    project = Project.model_validate({"name": name, "problem": kind, "data": {"source": "toy.csv", "target": target}})
+    with open_run(trained.settings, project, name="for the tests", tags={}) as run_id:
+        trained.uris[name] = log_model(trained.settings, run_id, fitted.model, fitted.schema, TRUSTED)
+    trained.frames[name] = fitted.frame
+    manifest = fitted.manifest
+    candidate = Candidate(
+        run_id, trained.uris[name], manifest.family, {}, manifest.metrics, fitted.onnx_bytes, manifest, None, {}
+    )
+    registry = Registry(trained.settings, Ledger.open(trained.settings))
+    registry.promote(name, registry.register(name, candidate), None, reason="for the tests")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model of the toy table, ready to be registered."""
+
+    model: Any
+    schema: Any
+    frame: Any
+    onnx_bytes: bytes
+    manifest: Manifest
+
+
+def fit_toy(
+    toy: Callable[..., Any], name: str, kind: str, family_name: str, params: dict[str, Any],
+    without: tuple[str, ...] = (),
+) -> Fitted:  # fmt: skip
+    """Fit a family to the toy table, with some parameters other than its own and without some columns."""
+    from tasks.register import make_manifest
+    from treadle.families import load_family
+    from treadle.problems import load_problem
+    from treadle.project import Project
     from treadle.turn import Rows, Scores
 
     problem, family = load_problem(kind), load_family(family_name)
@@ -266,11 +295,10 @@ def _train(
     manifest = make_manifest(
         project, schema, family_name, problem.default_metric, scores, Rows("", len(frame), ""), frame, onnx_bytes
     )
-    with open_run(trained.settings, project, name="for the tests", tags={}) as run_id:
-        trained.uris[name] = log_model(trained.settings, run_id, model, schema, TRUSTED)
-    trained.frames[name] = frame
-    registry = Registry(trained.settings, Ledger.open(trained.settings))
-    candidate = Candidate(
-        run_id, trained.uris[name], family_name, params, scores.metrics, onnx_bytes, manifest, None, {}
-    )
-    registry.promote(name, registry.register(name, candidate), None, reason="for the tests")
+    return Fitted(model, schema, frame, onnx_bytes, manifest)
+
+
+@pytest.fixture(scope="session", name="fit_toy")
+def fit_toy_fixture(toy: Callable[..., Any]) -> Callable[..., Fitted]:
+    """Fits a family to the toy table: `fit_toy(name, problem, family, parameters)`."""
+    return partial(fit_toy, toy)

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from serving.admission import Overloaded
 from serving.limits import BODY_DEADLINE_S
 from serving.model import ServedModel
-from serving.predict import Endpoints, Spend, check_finite, ledger_entries, new_ids
+from serving.predict import Endpoints, check_finite, ledger_entries, new_ids
 from serving.problem_details import BadRequest, status_of
 from serving.protocols import arrow
 from serving.protocols.protocol import Answered, Asked
@@ -66,11 +66,11 @@ class Batches:
         await _spool(request, body, settings.max_stream_bytes)
         query = request.query_params
         wanted = arrow.Wanted(arrow.FORMS[body_type], query.get("ids"), query.get("at"), settings.max_stream_rows)
-        batches = await stack.enter_async_context(arrow.reading(body, model.manifest, wanted))
+        rows, batches = await stack.enter_async_context(arrow.reading(body, model.manifest, wanted))
+        self._endpoints.spend_of(request)(rows)
         writer = arrow.writer(form, model)
-        spend = self._endpoints.spend_of(request)
-        first = await self._answer(model, writer, await anext(batches), 0, spend)
-        rest = self._rest(model, writer, batches, first, begun, spend)
+        first = await self._answer(model, writer, await anext(batches), 0)
+        rest = self._rest(model, writer, batches, first, begun)
         headers = {"x-model-version": str(model.version), "x-model-digest": model.digest}
         return _Streaming(rest, media_type=form, headers=headers)
 
@@ -85,7 +85,7 @@ class Batches:
 
     async def _rest(
         self, model: ServedModel, writer: arrow.Writer, batches: AsyncIterator[Asked], first: tuple[int, bytes],
-        begun: float, spend: Spend,
+        begun: float,
     ) -> AsyncIterator[bytes]:  # fmt: skip
         """The answer's content. What fails now, after its head went out, cuts it off, which callers notice."""
         rows, content = first
@@ -93,7 +93,7 @@ class Batches:
         try:
             yield content
             async for asked in batches:
-                count, content = await self._answer(model, writer, asked, rows, spend)
+                count, content = await self._answer(model, writer, asked, rows)
                 rows += count
                 yield content
             yield writer.end()
@@ -103,11 +103,8 @@ class Batches:
             raise
         metrics.answered(model, "predict", rows, time.perf_counter() - begun)
 
-    async def _answer(
-        self, model: ServedModel, writer: arrow.Writer, asked: Asked, begin: int, spend: Spend
-    ) -> tuple[int, bytes]:
+    async def _answer(self, model: ServedModel, writer: arrow.Writer, asked: Asked, begin: int) -> tuple[int, bytes]:
         def work() -> tuple[bytes, list[Entry]]:
-            spend(asked.count)
             values: np.ndarray = model.answer(asked.columns)
             check_finite(values, begin)
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)

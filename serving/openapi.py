@@ -117,7 +117,7 @@ def _operation(summary: str, tag: str, schema: dict[str, Any], example: Any, ans
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
         "responses": {
             "200": {"description": "OK", "content": {"application/json": {"schema": answer}}},
-            **dict.fromkeys(("400", "404", "408", "409", "413", "422", "503"), _PROBLEM),
+            **dict.fromkeys(("400", "401", "403", "404", "408", "409", "413", "422", "429", "503"), _PROBLEM),
         },
     }
 

@@ -80,5 +80,8 @@ def _operation(summary: str, tag: str, row: dict[str, Any]) -> dict[str, Any]:
         "summary": f"{summary} (MLflow's scoring protocol)",
         "tags": [tag],
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": answer, **dict.fromkeys(("400", "404", "408", "409", "413", "415", "503"), _FAILED)},
+        "responses": {
+            "200": answer,
+            **dict.fromkeys(("400", "404", "408", "409", "413", "415", "429", "503"), _FAILED),
+        },
     }

@@ -113,8 +113,10 @@ def answer_form(accept: str, body_type: str) -> str:
 
 
 @asynccontextmanager
-async def reading(body: BinaryIO, manifest: Manifest, wanted: Wanted) -> AsyncIterator[AsyncIterator[Asked]]:
-    """The batches of a body, read by a process that is killed when this is left.
+async def reading(
+    body: BinaryIO, manifest: Manifest, wanted: Wanted
+) -> AsyncIterator[tuple[int, AsyncIterator[Asked]]]:
+    """The number of rows of a body and its batches, read by a process that is killed when this is left.
 
     Raises:
         BadRequest: The body is not of its form, or does not fit the model. It is told before the first batch.
@@ -147,7 +149,7 @@ async def reading(body: BinaryIO, manifest: Manifest, wanted: Wanted) -> AsyncIt
         first = await _frame(process.stdout)
         if first.rows is None:
             raise BadRequest(UNREADABLE, 400)
-        yield _batches(process.stdout, manifest)
+        yield first.rows, _batches(process.stdout, manifest)
     finally:
         await _end(process, process.stdout)
 

@@ -91,7 +91,9 @@ class Scoring:
         """`{"error_code", "message"}`; a value that does not fit is a 400, as MLflow has it."""
         status = 400 if error.status == 422 else error.status
         content = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": str(error)}
-        return Reply(msgspec.json.encode(content), {"content-type": "application/json"}, status)
+        again = {"retry-after": "1"} if status == 503 else {}
+        headers = {"content-type": "application/json"} | again | getattr(error, "headers", {})
+        return Reply(msgspec.json.encode(content), headers, status)
 
 
 def _media_type(header: str) -> str:

@@ -225,7 +225,8 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, toy: Callable[..., Any]) -> Trained:
     """Serves `amount` (regression), `churned` (two classes) and `timeless` (`amount` without a time column)."""
-    trained = Trained(Settings(home=tmp_path_factory.mktemp("trained"), swap_poll_s=0.05), {}, {})
+    settings = Settings(home=tmp_path_factory.mktemp("trained"), swap_poll_s=0.05, allowed_hosts="testserver")
+    trained = Trained(settings, {}, {})
     _train(trained, toy, "amount", "tabular-regression", "gradient-boosting", {"rounds": 20})
     _train(trained, toy, "churned", "tabular-classification", "gradient-boosting", {"rounds": 20})
     _train(trained, toy, "timeless", "tabular-regression", "linear", {}, without=("when",))

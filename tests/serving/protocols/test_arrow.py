@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from serving.protocols.arrow import FILE, JSON, PARQUET, STREAM, ArrowWriter, answer_form
+from treadle.keys import Role, create_key
 
 PATH = "/v1/models/toy/predict"
 ROWS = 5000
@@ -306,3 +307,12 @@ def test_the_writer_makes_one_stream(home):
     ]
     said = pa.ipc.open_stream(b"".join(parts) + writer.end()).read_all()
     assert said.to_pydict() == {"id": ["a", "b", "c"], "prediction": [1.5, 2.5, 3.5]}
+
+
+def test_all_rows_of_a_body_count_against_the_key_before_any_is_answered(home):
+    _, secret = create_key(home.ledger, "few", Role.CALLER, "ann", rows_per_minute=6000)
+    headers = {"content-type": STREAM, "x-api-key": secret}
+    with TestClient(create_app(home.settings)) as client:
+        assert read(client.post(PATH, content=body(table(5000)), headers=headers)).num_rows == 5000
+        refused(client.post(PATH, content=body(table(5000)), headers=headers), 429)
+        refused(client.post(PATH, content=body(table(6004)), headers=headers), 413)

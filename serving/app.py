@@ -27,6 +27,7 @@ from serving.openapi import describe, example_request
 from serving.overview import overview, summary
 from serving.predict import Endpoints
 from serving.quota import Quota
+from serving.releases import Releases
 from serving.sessions import add_sessions
 from serving.standing import standings
 from serving.tracing import Tracing, open_tracing
@@ -56,6 +57,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     access = Access(settings, ledger)
     tracing = tracing or open_tracing(settings)
     metrics, champions, writer = Metrics(), Champions(settings, ledger), LedgerWriter(ledger)
+    releases = Releases(settings, ledger, champions)
     journal = Journal(settings.journal_dir, durable=settings.ledger_durability == "full")
     admission = Admission(settings.most_requests, settings.most_received_bytes)
 
@@ -64,6 +66,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
         access.start()
         writer.start()
         champions.start()
+        releases.start()
         drain = Drain(settings.journal_dir, lambda: ledger)
         if drains:
             drain.start()
@@ -71,10 +74,11 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
         yield {
             "admission": admission,
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
-            "lane": None if journal.durable else Lane(champions, journal, metrics, tracing),
+            "lane": None if journal.durable else Lane(champions, journal, metrics, releases, tracing),
             "guard": guard,
         }
         judging.cancel()
+        releases.stop()
         champions.stop()
         admission.stop()
         writer.stop()
@@ -100,7 +104,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     app.state.admission = admission
     problem_details.install(app)
     quota = Quota(settings.state_dir / "quota")
-    endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota)
+    endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota, releases)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
     _add_service(app, settings, champions, metrics, admission)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from serving.last_good import LastGood
 from serving.model import ServedModel, open_model
@@ -21,6 +22,20 @@ RETRY_S = 10.0  # a version that failed is tried again so often: its file may ha
 LEDGER_GRACE_S = 2.0  # a cold start waits so long for the ledger before it serves the last good copy
 
 
+@dataclass(frozen=True)
+class Spare:
+    """The champion before, for the first minutes of a new one.
+
+    Attributes:
+        beside: The version that is new.
+        until: By the monotonic clock.
+    """
+
+    model: ServedModel
+    beside: int
+    until: float
+
+
 class Champions:
     """The models in memory, and why some are not the newest.
 
@@ -33,6 +48,7 @@ class Champions:
         self._models: dict[str, ServedModel] = {}
         self._troubles: dict[str, str] = {}
         self._failed: dict[str, tuple[str, float]] = {}  # digest -> what is wrong, and when to try it again
+        self._spares: dict[str, Spare] = {}
         self._pinned: dict[tuple[str, int], ServedModel] = {}
         self._pinning = threading.Lock()
         self._stop = threading.Event()
@@ -127,8 +143,29 @@ class Champions:
                 models[name] = model
             if trouble is not None:
                 troubles[name] = trouble
+        for name, model in models.items():
+            self._keep_spare(name, model)
+        for name in self._spares.keys() - models.keys():
+            del self._spares[name]
         self._models = models
         self._troubles = troubles
+
+    def _keep_spare(self, name: str, new: ServedModel) -> None:
+        """Keep the champion before a new one in memory; a return to it begins no new trial."""
+        old = self._models.get(name)
+        spare = self._spares.get(name)
+        if old is not None and old.version != new.version:
+            returns = spare is not None and spare.model.version == new.version
+            spare = None if returns else Spare(old, new.version, time.monotonic() + self._settings.bake_s)
+        if spare is None or time.monotonic() > spare.until:
+            self._spares.pop(name, None)
+        else:
+            self._spares[name] = spare
+
+    def spare(self, model: ServedModel) -> ServedModel | None:
+        """The champion before this one, while this one is new."""
+        spare = self._spares.get(model.name)
+        return spare.model if spare is not None and spare.beside == model.version else None
 
     def _take_last_good(self) -> None:
         """Serve what was served when the ledger last answered, until it answers again."""
@@ -175,6 +212,9 @@ class Champions:
         served = self._models.get(name)
         if served is not None and (served.version, served.digest) == (version.version, version.digest):
             return served
+        spare = self._spares.get(name)
+        if spare is not None and (spare.model.version, spare.model.digest) == (version.version, version.digest):
+            return spare.model
         why, retry_at = self._failed.get(version.digest, ("", 0.0))
         if time.monotonic() < retry_at:
             raise Unavailable(why)

@@ -34,7 +34,7 @@ PR_SET_PDEATHSIG = 1
 MOST_PLACES = 1024
 """Widest answer that is read: classes."""
 
-Kind = Literal["error", "timeout", "crash", "memory", "shape"]
+Kind = Literal["error", "timeout", "crash", "memory", "shape", "nonfinite"]
 
 
 class Load(msgspec.Struct, tag=True):
@@ -75,7 +75,7 @@ class IsolatedFailure(TreadleError):
 
     Attributes:
         kind: `error` it raised, `timeout` it took too long, `crash` its process ended, `memory` it wanted too much of
-            it, `shape` what it gave is no answer to the rows.
+            it, `shape` what it gave is no answer to the rows, `nonfinite` it is NaN or infinite.
     """
 
     def __init__(self, kind: Kind, why: str) -> None:

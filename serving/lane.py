@@ -17,6 +17,7 @@ from serving.champions import Champions
 from serving.metrics import Metrics
 from serving.model import ServedModel
 from serving.predict import encode_answers, new_ids
+from serving.releases import Releases
 from serving.tracing import Tracing
 from treadle.errors import TreadleError
 from treadle.ledger import Exchange, Journal
@@ -51,9 +52,15 @@ class Lane:
     """The requests of this turn of the loop."""
 
     def __init__(
-        self, champions: Champions, journal: Journal, metrics: Metrics, tracing: Tracing | None = None
+        self,
+        champions: Champions,
+        journal: Journal,
+        metrics: Metrics,
+        releases: Releases,
+        tracing: Tracing | None = None,
     ) -> None:
         self._champions = champions
+        self._releases = releases
         self._journal = journal
         self._metrics = metrics
         self._tracing = tracing
@@ -63,7 +70,7 @@ class Lane:
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
         """Take a request that will be answered in this turn; False if the lane is not for it."""
         model = self._champions.models.get(name)
-        if model is None or not model.session.is_open:
+        if model is None or not model.session.is_open or self._releases.has_canary(name):
             return False
         begun = time.perf_counter()
         rows = model.typed.decode(body, MOST_ROWS)
@@ -93,7 +100,7 @@ class Lane:
         model = batch[0].model
         decoded = time.perf_counter()
         try:
-            contents = _contents(model, batch)
+            contents, answer = _contents(model, batch)
             inferred = time.perf_counter()
             now = time.time_ns() // 1000
             exchanges = [
@@ -109,20 +116,33 @@ class Lane:
         for request, content in zip(batch, contents, strict=True):
             request.caller.answer(content)
             self._metrics.answered(model, "predict", len(request.rows), done - request.begun)
+        self._releases.shadow(model, *answer)
         if self._tracing is not None:
             rows = [len(request.rows) for request in batch]
             marks = (("decode", decoded), ("infer", inferred), ("journal", done))
             self._tracing.batch(model.name, model.version, rows, batch[0].begun, marks)
 
 
-def _contents(model: ServedModel, batch: list[Waiting]) -> list[bytes]:
-    """The responses.
+class Answer(NamedTuple):
+    """What the model was asked in one run, and what it said; see `Releases.shadow`."""
+
+    columns: dict[str, np.ndarray]
+    values: np.ndarray
+    ids: Sequence[str]
+    seconds: float
+
+
+def _contents(model: ServedModel, batch: list[Waiting]) -> tuple[list[bytes], Answer]:
+    """The responses, and the run behind them.
 
     Raises:
         TreadleError: A row has no finite answer.
     """
     rows = batch[0].rows if len(batch) == 1 else [row for request in batch for row in request.rows]
-    values = model.answer(model.typed.columns(rows))
+    columns = model.typed.columns(rows)
+    begun = time.perf_counter()
+    values = model.answer(columns)
+    seconds = time.perf_counter() - begun
     if not np.isfinite(values).all():
         raise TreadleError("There is no finite answer.")
     ids, contents, begin = new_ids(len(rows)), [], 0
@@ -130,4 +150,4 @@ def _contents(model: ServedModel, batch: list[Waiting]) -> list[bytes]:
         end = begin + len(request.rows)
         contents.append(encode_answers(model, ids[begin:end], values[begin:end]))
         begin = end
-    return contents
+    return contents, Answer(columns, values, ids, seconds)

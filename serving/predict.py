@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from serving.access import principal_of
 from serving.admission import Admission, Overloaded
+from serving.candidate import Outcome
 from serving.champions import Champions
 from serving.decode import decode_feedback, decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
 from serving.limits import whole_body
@@ -26,6 +27,7 @@ from serving.model import ServedModel
 from serving.problem_details import BadRequest, status_of
 from serving.protocols.protocol import Answered, Asked, Protocol, Reply
 from serving.quota import Quota
+from serving.releases import Live, Releases, caller_of
 from serving.writer import LedgerWriter
 from treadle.errors import NotFound, TreadleError
 from treadle.ledger import Counts, Entry, Feedback, Journal, Ledger
@@ -33,6 +35,7 @@ from treadle.ledger.records import to_us
 from treadle.settings import Settings
 
 T = TypeVar("T")
+R = TypeVar("R")
 Spend = Callable[[int], None]
 """Counts rows against somebody's limit, or raises `TooMany`."""
 INLINE_BYTES = 12_800
@@ -41,6 +44,14 @@ FRESH_S = 60.0
 """Ids younger than this may be on their way into the ledger still, when a label comes for them."""
 JOURNAL_DEADLINE_S = 3.0
 _encode = msgspec.json.Encoder().encode
+
+
+class Worked(NamedTuple):
+    """What a route's work gave: the version that did it, rows or labels, and the response's content."""
+
+    model: ServedModel
+    rows: int
+    content: bytes
 
 
 class Endpoints:
@@ -56,6 +67,7 @@ class Endpoints:
         metrics: Metrics,
         admission: Admission,
         quota: Quota,
+        releases: Releases,
     ) -> None:
         self.settings = settings
         self.champions = champions
@@ -65,6 +77,7 @@ class Endpoints:
         self.metrics = metrics
         self.admission = admission
         self.quota = quota
+        self.releases = releases
 
     async def predict(self, request: Request) -> Response:
         """Answer rows with the champion, once they are on their way into the ledger."""
@@ -75,7 +88,7 @@ class Endpoints:
         return await self.counted("feedback", request, self._feedback)
 
     async def counted(
-        self, route: str, request: Request, work: Callable[[ServedModel, bytes, Spend], Awaitable[tuple[int, bytes]]]
+        self, route: str, request: Request, work: Callable[[ServedModel, bytes, Request], Awaitable[Worked]]
     ) -> Response:
         """Do the work of a route, and count how it ended."""
         begun = time.perf_counter()
@@ -87,32 +100,87 @@ class Endpoints:
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")
                 with self.admission.admitted():
-                    rows, content = await work(model, body, self.spend_of(request))
+                    worked = await work(model, body, request)
         except Exception as error:
             self._failed(model, route, error)
             raise
-        note_rows(rows)
-        self.metrics.answered(model, route, rows, time.perf_counter() - begun)
-        return Response(content, media_type="application/json")
+        note_model(worked.model.name, worked.model.version)
+        note_rows(worked.rows)
+        self.metrics.answered(worked.model, route, worked.rows, time.perf_counter() - begun)
+        return Response(worked.content, media_type="application/json")
 
     def spend_of(self, request: Request) -> Spend:
         """Counts rows against the limit of whoever asks."""
         return partial(self.quota.take, principal_of(request.scope))
 
-    async def _predict(self, model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
+    async def _predict(self, model: ServedModel, body: bytes, request: Request) -> Worked:
         """Answer a body, and see that the ledger gets it."""
-        answer = partial(answer_body, model, body, self.settings.max_rows, spend)
-        records, own_ids, content = await self._at_once_or_in_thread(model, len(body), answer)
-        await self.keep(records, own_ids)
-        return len(records), content
 
-    async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], T]) -> T:
+        def read(model: ServedModel) -> Asked:
+            return read_body(model, body, self.settings.max_rows)
+
+        talk = Talk(read, lambda a: encode_answers(a.model, a.ids, a.values), self.spend_of(request))
+        done = await self._by_whom(model, len(body), talk, caller_of(request))
+        return Worked(done.answered.model, done.answered.asked.count, done.said)
+
+    async def _by_whom(self, model: ServedModel, size: int, talk: Talk[T], caller: bytes) -> Done[T]:
+        """Answer by the champion, or by a canary that this caller gets; a canary's failure is the champion's turn."""
+        live = self.releases.choose(model.name, caller)
+        missed = None
+        if live is not None:
+            found = await self._by_canary(live, size, talk)
+            if isinstance(found, Done):
+                return found
+            missed = found
+        done = await self._at_once_or_in_thread(model, size, lambda: self._by_champion(model, talk))
+        await self.keep(done.entries, done.own_ids)
+        if live is not None and missed is not None:  # the champion could: so it was not the caller's fault
+            live.saw(missed, done.answered.asked.count)
+        answered = done.answered
+        self.releases.shadow(answered.model, answered.asked.columns, answered.values, answered.ids, done.seconds)
+        return done
+
+    async def _by_canary(self, live: Live, size: int, talk: Talk[T]) -> Done[T] | Outcome:
+        """The candidate's answer, wholly; or how it failed."""
+        model = live.candidate.model
+        try:
+            asked = await self._in_thread_if_large(size, lambda: talk.read(model))
+        except TreadleError:  # if the champion reads it, the candidate is to blame
+            return Outcome("error")
+        talk.spend_once(asked.count)
+        outcome = await live.candidate.answer(asked.columns, asked.count)
+        if outcome.values is None:
+            return outcome
+        try:
+            done = talk.done(model, asked, outcome.values, outcome.seconds)
+        except Exception:  # noqa: BLE001 - an answer that cannot be written is none; the champion's turn says whose fault it is
+            return Outcome("error")
+        await self.keep(done.entries, done.own_ids)
+        live.saw(outcome, asked.count)
+        return done
+
+    def _by_champion(self, model: ServedModel, talk: Talk[T]) -> Done[T]:
+        """The champion's answer; where a new one has none, that of the one before."""
+        try:
+            return talk.by(model)
+        except Exception as error:
+            spare = self.champions.spare(model)
+            if spare is None or (isinstance(error, TreadleError) and not isinstance(error, NoAnswer)):
+                raise
+        done = talk.by(spare)
+        self.releases.failed(model)
+        return done
+
+    async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
+        return work() if size < INLINE_BYTES else await self.in_thread(work)
+
+    async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
         if size < INLINE_BYTES and model.session.is_open:
             return work()
         return await self.in_thread(work)
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
+    async def in_thread(self, work: Callable[[], R]) -> R:
         """Do a large piece of work beside the loop, with the few others that may be under way."""
         in_context = partial(copy_context().run, work)  # what the thread logs names the request too
         return await asyncio.get_running_loop().run_in_executor(self.admission.threads, in_context)
@@ -143,13 +211,14 @@ class Endpoints:
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")
                 with self.admission.admitted():
-                    answered, said = await self._exchange(model, protocol, body, request)
+                    answered, said = await self._exchange(model, protocol, body, request, pinned=version is not None)
         except TreadleError as error:
             self._failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
         else:
+            note_model(answered.model.name, answered.model.version)
             note_rows(answered.asked.count)
-            self.metrics.answered(model, protocol.name, answered.asked.count, time.perf_counter() - begun)
+            self.metrics.answered(answered.model, protocol.name, answered.asked.count, time.perf_counter() - begun)
         return Response(said.content, said.status, dict(said.headers))
 
     def _failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
@@ -163,34 +232,27 @@ class Endpoints:
         return await asyncio.to_thread(self.champions.pinned, name, version)
 
     async def _exchange(
-        self, model: ServedModel, protocol: Protocol, body: bytes, request: Request
+        self, model: ServedModel, protocol: Protocol, body: bytes, request: Request, *, pinned: bool
     ) -> tuple[Answered, Reply]:
-        spend = self.spend_of(request)
+        def read(model: ServedModel) -> Asked:
+            return protocol.read(body, request.headers, model, self.settings.max_rows)
 
-        def work() -> tuple[Answered, Reply, list[Entry]]:
-            asked = protocol.read(body, request.headers, model, self.settings.max_rows)
-            spend(asked.count)
-            mark("decode")
-            values = model.answer(asked.columns)
-            mark("infer")
-            check_finite(values)
-            answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
-            said, entries = protocol.write(answered), ledger_entries(answered)
-            mark("encode")
-            return answered, said, entries
-
+        talk = Talk(read, protocol.write, self.spend_of(request))
         size = (
             INLINE_BYTES if "content-encoding" in request.headers else len(body)
         )  # a compressed body may become a large one
-        answered, said, entries = await self._at_once_or_in_thread(model, size, work)
-        await self.keep(entries, answered.asked.ids is not None)
-        return answered, said
+        if pinned:
+            done = await self._at_once_or_in_thread(model, size, lambda: talk.by(model))
+            await self.keep(done.entries, done.own_ids)
+        else:
+            done = await self._by_whom(model, size, talk, caller_of(request))
+        return done.answered, done.said
 
-    async def _feedback(self, model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
+    async def _feedback(self, model: ServedModel, body: bytes, request: Request) -> Worked:
         labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
-        spend(len(labels))
+        self.spend_of(request)(len(labels))
         counts = await self._add_feedback(model.name, labels)
-        return len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated})
+        return Worked(model, len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated}))
 
     async def _add_feedback(self, model: str, labels: Sequence[Feedback]) -> Counts:
         """Store labels; those of answers that are in the journal still wait for them a moment."""
@@ -210,40 +272,90 @@ def _any_fresh(labels: Sequence[Feedback]) -> bool:
     return any(len(label.id) == 32 and label.id[:12] > newest for label in labels)
 
 
-def answer_body(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> tuple[list[Entry], bool, bytes]:
-    """Answer one request body wholly by one version.
+class NoAnswer(BadRequest):
+    """Rows to which a model has no finite answer."""
 
-    Returns:
-        The rows for the ledger, whether the caller chose their ids, and the response's content.
 
-    Raises:
-        BadRequest: Something of the body is wrong.
-        TooMany: The caller may not send so many rows now.
+class Done(NamedTuple, Generic[T]):
+    """A request that was answered, wholly by one version.
+
+    Attributes:
+        said: What goes back to the caller.
+        entries: What the ledger keeps.
+        seconds: How long the model took.
     """
-    answered = answer_rows(model, body, max_rows, spend)
-    entries, content = ledger_entries(answered), encode_answers(model, answered.ids, answered.values)
-    mark("encode")
-    return entries, answered.asked.ids is not None, content
+
+    answered: Answered
+    said: T
+    entries: list[Entry]
+    seconds: float
+
+    @property
+    def own_ids(self) -> bool:
+        """Whether the caller chose the ids, which must be new then."""
+        return self.answered.asked.ids is not None
 
 
-def answer_rows(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> Answered:
-    """Read one request body and answer its rows.
+class Talk(Generic[T]):
+    """One request, as whichever version answers it reads it and writes its answer.
+
+    Args:
+        read: The body as a version's columns.
+        write: The answer in the caller's protocol.
+        spend: Counts the rows, once, whoever answers in the end.
+    """
+
+    def __init__(self, read: Callable[[ServedModel], Asked], write: Callable[[Answered], T], spend: Spend) -> None:
+        self.read = read
+        self._write = write
+        self._spend: Spend | None = spend
+
+    def spend_once(self, rows: int) -> None:
+        """Count the rows.
+
+        Raises:
+            TooMany: The caller may not send so many rows now.
+        """
+        if self._spend is not None:
+            self._spend(rows)
+            self._spend = None
+
+    def by(self, model: ServedModel) -> Done[T]:
+        """Answer by a version in this process.
+
+        Raises:
+            BadRequest: Something of the body is wrong.
+            TooMany: The caller may not send so many rows now.
+        """
+        asked = self.read(model)
+        self.spend_once(asked.count)
+        mark("decode")
+        begun = time.perf_counter()
+        values = model.answer(asked.columns)
+        seconds = time.perf_counter() - begun
+        mark("infer")
+        check_finite(values)
+        return self.done(model, asked, values, seconds)
+
+    def done(self, model: ServedModel, asked: Asked, values: np.ndarray, seconds: float) -> Done[T]:
+        """What a version's answer becomes."""
+        answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
+        done = Done(answered, self._write(answered), ledger_entries(answered), seconds)
+        mark("encode")
+        return done
+
+
+def read_body(model: ServedModel, body: bytes, max_rows: int) -> Asked:
+    """Read a body of the own protocol.
 
     Raises:
         BadRequest: Something of the body is wrong.
-        TooMany: The caller may not send so many rows now.
     """
     request = decode_predict(body, max_rows)
     columns = to_columns(request.rows, model.manifest)
     refuse_repeated_keys(body, request)
     times = event_times(request.at, len(request.rows))
-    spend(len(request.rows))
-    mark("decode")
-    values = model.answer(columns)
-    mark("infer")
-    check_finite(values)
-    ids = request.ids or new_ids(len(values))
-    return Answered(model, values, ids, Asked(columns, len(request.rows), request.rows, request.ids, times))
+    return Asked(columns, len(request.rows), request.rows, request.ids, times)
 
 
 def encode_answers(model: ServedModel, ids: Sequence[str], values: np.ndarray) -> bytes:
@@ -271,7 +383,7 @@ def check_finite(answer: np.ndarray, begin: int = 0) -> None:
     finite = np.isfinite(answer)
     if not finite.all():
         row = begin + int(np.argwhere(~finite)[0][0])
-        raise BadRequest(f"The model has no finite answer to row {row}; are its numbers in the right unit?", row=row)
+        raise NoAnswer(f"The model has no finite answer to row {row}; are its numbers in the right unit?", row=row)
 
 
 def new_ids(count: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import msgspec
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -12,10 +10,10 @@ from starlette.responses import Response
 from serving import explain
 from serving.batch_routes import Batches
 from serving.model import ServedModel
-from serving.predict import Endpoints, Spend, answer_rows, ledger_entries
+from serving.predict import Endpoints, Talk, Worked, read_body
 from serving.problem_details import BadRequest
 from serving.protocols.arrow import FORMS, media_type
-from treadle.ledger import Entry
+from serving.protocols.protocol import Answered, Asked
 
 
 def add(app: FastAPI, endpoints: Endpoints) -> None:
@@ -32,11 +30,14 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
             return await endpoints.counted("explain", request, explained)
         return await (batches.predict(request) if in_batches else endpoints.predict(request))
 
-    async def explained(model: ServedModel, body: bytes, spend: Spend) -> tuple[int, bytes]:
-        most = min(explain.MOST_ROWS, endpoints.settings.max_rows)
-        entries, own_ids, content = await endpoints.in_thread(partial(answer_explained, model, body, most, spend))
-        await endpoints.keep(entries, own_ids)
-        return len(entries), content
+    async def explained(model: ServedModel, body: bytes, request: Request) -> Worked:
+        def read(model: ServedModel) -> Asked:
+            return read_body(model, body, min(explain.MOST_ROWS, endpoints.settings.max_rows))
+
+        talk = Talk(read, write_explained, endpoints.spend_of(request))
+        done = await endpoints.in_thread(lambda: talk.by(model))
+        await endpoints.keep(done.entries, done.own_ids)
+        return Worked(model, done.answered.asked.count, done.said)
 
     app.add_route("/v1/models/{name}/predict", predict, methods=["POST"])
 
@@ -48,20 +49,14 @@ def _wants_explanation(request: Request) -> bool:
     return said == "true"
 
 
-def answer_explained(model: ServedModel, body: bytes, max_rows: int, spend: Spend) -> tuple[list[Entry], bool, bytes]:
-    """Answer one request body, with what each column contributed.
-
-    Returns:
-        The rows for the ledger, whether the caller chose their ids, and the response's content.
+def write_explained(answered: Answered) -> bytes:
+    """An answer, with what each column contributed to it.
 
     Raises:
-        BadRequest: Something of the body is wrong, or it has more rows than are explained at once.
-        TooMany: The caller may not send so many rows now.
         Unavailable: The explanations take too long.
     """
-    answered = answer_rows(model, body, max_rows, spend)
+    model = answered.model
     explanations = explain.explain(model, answered.asked.columns, answered.values)
     shaped = zip(answered.ids, model.shape_answer(answered.values), explanations, strict=True)
     predictions = [{"id": name, **answer, "explanation": explanation} for name, answer, explanation in shaped]
-    content = model.prefix + msgspec.json.encode(predictions) + b"}"
-    return ledger_entries(answered), answered.asked.ids is not None, content
+    return model.prefix + msgspec.json.encode(predictions) + b"}"

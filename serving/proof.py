@@ -157,7 +157,7 @@ def check_answer(manifest: Manifest, values: np.ndarray, what: str) -> None:
     if flat != (manifest.classes is None) or (not flat and values.shape[1] != wanted):
         raise IsolatedFailure("shape", f"Given {what}: its answer has shape {list(values.shape)}.")
     if not np.isfinite(values).all():
-        raise IsolatedFailure("error", f"Given {what}: its answer is not finite.")
+        raise IsolatedFailure("nonfinite", f"Given {what}: its answer is not finite.")
 
 
 def _trials(manifest: Manifest) -> Iterator[Trial]:

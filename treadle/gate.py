@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from treadle.bootstrap import resamples
 from treadle.problems import Problem
 
 SAMPLES = 2000
@@ -81,7 +81,7 @@ def compare(
     drawn = np.array(
         [
             measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows]))
-            for rows in _resamples(len(y), blocks, np.random.default_rng(seed), samples)
+            for rows in resamples(len(y), blocks, np.random.default_rng(seed), samples)
         ]
     )
     drawn = drawn[np.isfinite(drawn)]
@@ -102,16 +102,6 @@ def _incomparable(y: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -
         if wrong:
             return f"the {name}'s answer is not a number on {wrong:,} of {len(y):,} rows"
     return None
-
-
-def _resamples(n: int, blocks: np.ndarray | None, rng: np.random.Generator, samples: int) -> Iterator[np.ndarray]:
-    """Row indexes of each bootstrap sample, one at a time: all of them would be gigabytes on a large window."""
-    groups = [np.flatnonzero(blocks == block) for block in np.unique(blocks)] if blocks is not None else []
-    for _ in range(samples):
-        if len(groups) < 2:
-            yield rng.integers(0, n, n)
-        else:
-            yield np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
 
 
 def _say(

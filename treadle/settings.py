@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     """Seconds in which a new version must answer its proof, in a process of its own, before it may serve."""
     isolated_memory_bytes: int = Field(default=1024 * 1024 * 1024, ge=256 * 1024 * 1024)
     """Memory that such a process may have, over and above four times the model's size."""
+    bake_s: float = Field(default=600.0, ge=0)
+    """For so long after a promotion the champion before stays in memory, to answer where the new one fails, seconds."""
     idle_s: float = Field(default=3600.0, gt=0)
     """A model that nobody asked for so long leaves the service's memory until somebody does, seconds."""
     retrain_lease_s: float = Field(default=90.0, gt=0)

@@ -3,7 +3,19 @@
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal
 from treadle.ledger.ledger import Ledger
-from treadle.ledger.records import Champion, Counts, DecisionRow, Feedback, Lease, Prediction, Row, VerdictRow, Version
+from treadle.ledger.records import (
+    Champion,
+    Counts,
+    DecisionRow,
+    Feedback,
+    Lease,
+    Prediction,
+    Release,
+    Row,
+    VerdictRow,
+    Version,
+)
+from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
     "Champion",
@@ -17,7 +29,10 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "Release",
+    "Releases",
     "Row",
+    "ShadowAnswer",
     "VerdictRow",
     "Version",
     "carried_before",

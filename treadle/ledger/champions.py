@@ -59,22 +59,46 @@ def swap_champion(
         NotFound: The version is not registered, or was deleted meanwhile.
         Conflict: It is champion already, or another champion, or another lease, came first; compare again.
     """
-    if version == expected:
-        raise Conflict(f"Version {version} of '{model}' is champion already.")
     try:
         with engine.begin() as connection:
-            _write_champion(connection, model, version, expected, lease_fence)
-            _hold_version(connection, model, version)
-            fence = connection.execute(select(champions.c.fence).where(champions.c.model == model)).scalar_one()
-            connection.execute(
-                insert(promotions).values(
-                    model=model, version=version, from_version=expected, fence=fence, verdict=verdict,
-                    reason=reason, figures=json.dumps(figures, default=str), at_us=to_us(at),
-                )
+            return swap_within(
+                connection, model, version, expected, verdict=verdict, reason=reason, figures=figures, at=at,
+                lease_fence=lease_fence, who=who,
             )  # fmt: skip
-            record(connection, who, "rollback" if verdict == "rollback" else "promote", model, expected, version)
     except IntegrityError as error:
         raise _lost(model, expected) from error
+
+
+def swap_within(
+    connection: Connection,
+    model: str,
+    version: int,
+    expected: int | None,
+    *,
+    verdict: str,
+    reason: str,
+    figures: dict[str, Any],
+    at: datetime,
+    lease_fence: int | None = None,
+    who: str = "flow",
+) -> Champion:
+    """`swap_champion` as the last part of the caller's transaction: others write the audit only after its end.
+
+    Raises:
+        IntegrityError: There was to be no champion, but there is one.
+    """
+    if version == expected:
+        raise Conflict(f"Version {version} of '{model}' is champion already.")
+    _write_champion(connection, model, version, expected, lease_fence)
+    _hold_version(connection, model, version)
+    fence = connection.execute(select(champions.c.fence).where(champions.c.model == model)).scalar_one()
+    connection.execute(
+        insert(promotions).values(
+            model=model, version=version, from_version=expected, fence=fence, verdict=verdict,
+            reason=reason, figures=json.dumps(figures, default=str), at_us=to_us(at),
+        )
+    )  # fmt: skip
+    record(connection, who, "rollback" if verdict == "rollback" else "promote", model, expected, version)
     return Champion(version, expected, fence)
 
 

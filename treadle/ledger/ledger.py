@@ -31,7 +31,17 @@ from treadle.ledger.records import (
     from_us,
     to_us,
 )
-from treadle.ledger.tables import costs, decisions, feedback, predictions, verdicts, versions
+from treadle.ledger.tables import (
+    costs,
+    decisions,
+    feedback,
+    predictions,
+    release_evidence,
+    releases,
+    shadow_answers,
+    verdicts,
+    versions,
+)
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.ledger")
@@ -413,7 +423,9 @@ class Ledger:
         with self.change() as connection:
             known = select(func.count()).select_from(versions).where(versions.c.model == model)
             before = connection.execute(known).scalar_one()
-            for table in (feedback, predictions, verdicts, decisions, costs, versions):
+            own = select(releases.c.seq).where(releases.c.model == model)
+            connection.execute(delete(release_evidence).where(release_evidence.c.release.in_(own)))
+            for table in (feedback, predictions, verdicts, decisions, costs, versions, shadow_answers, releases):
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
             record(connection, who, "reset", model, before, 0)
@@ -427,6 +439,7 @@ class Ledger:
         with self.engine.begin() as connection:
             old = select(predictions.c.id).where(predictions.c.arrived_us < to_us(before))
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
+            connection.execute(delete(shadow_answers).where(shadow_answers.c.arrived_us < to_us(before)))
             return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from treadle.release import Mode, Rules, State
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -117,6 +119,40 @@ class DecisionRow:
     reason: str
     figures: dict[str, Any]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version on its way to become champion, tried on live requests; see `treadle.release`.
+
+    Attributes:
+        seq: Its number, for all models together.
+        champion: The version that it is compared with.
+        mode: `shadow` or `canary`.
+        share: Share of callers that a canary answers, 0 to 1.
+        salt: What callers are placed by.
+        rules: When it ends, and how.
+        state: `running`, `advanced`, `rolled_back` or `stopped`.
+        ended: `None` while it runs.
+        reason: Why it is in this state, in plain words.
+        figures: What was seen of it when it was judged last.
+        who: Who started it.
+    """
+
+    seq: int
+    model: str
+    version: int
+    champion: int
+    mode: Mode
+    share: float
+    salt: str
+    rules: Rules
+    state: State
+    started: datetime
+    ended: datetime | None
+    reason: str
+    figures: dict[str, Any]
+    who: str
 
 
 def to_us(moment: datetime) -> int:

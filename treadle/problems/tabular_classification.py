@@ -10,19 +10,13 @@ import numpy as np
 import pandas as pd
 
 from treadle.errors import BadData
+from treadle.losses import class_losses
 from treadle.problems.protocol import Metric, bootstrap_interval
 from treadle.schema import Schema
 
-EPSILON = 1e-7  # float32 probabilities cannot be told from 0 and 1 below it
-
 
 def _log_loss(y: np.ndarray, answer: np.ndarray) -> float:
-    return float(np.mean(_log_losses(y, answer)))
-
-
-def _log_losses(y: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    given = answer[np.arange(len(y)), y.astype(int)]
-    return -np.log(np.clip(given, EPSILON, 1 - EPSILON))
+    return float(np.mean(class_losses("log_loss", y, answer)))
 
 
 def _auc(y: np.ndarray, answer: np.ndarray) -> float:
@@ -55,12 +49,7 @@ def _f1(y: np.ndarray, answer: np.ndarray) -> float:
 
 
 def _brier(y: np.ndarray, answer: np.ndarray) -> float:
-    return float(np.mean(_brier_losses(y, answer)))
-
-
-def _brier_losses(y: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    truth = np.eye(answer.shape[1])[y.astype(int)]
-    return np.sum((answer - truth) ** 2, axis=1) / 2
+    return float(np.mean(class_losses("brier", y, answer)))
 
 
 class TabularClassification:
@@ -105,9 +94,7 @@ class TabularClassification:
 
     def row_losses(self, metric: str, y: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Shape (n,): 0 or 1 for `accuracy`, Brier loss for `brier`; log loss for the others, which no row has alone."""
-        if metric == "accuracy":
-            return (answer.argmax(axis=1) != y).astype(float)
-        return _brier_losses(y, answer) if metric == "brier" else _log_losses(y, answer)
+        return class_losses(metric, y, answer)
 
     def intervals(
         self, metric: str, y: np.ndarray, answer: np.ndarray, seed: int, samples: int = 500

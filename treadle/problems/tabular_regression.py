@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from treadle.losses import number_losses
 from treadle.problems.protocol import Metric, bootstrap_interval
 from treadle.schema import Schema
 
@@ -53,8 +54,7 @@ class TabularRegression:
 
     def row_losses(self, metric: str, y: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Absolute error for `mae`, squared error for `rmse` and `r2`, shape (n,)."""
-        error = np.abs(y - answer)
-        return error if metric == "mae" else error**2
+        return number_losses(metric, y, answer)
 
     def intervals(
         self, metric: str, y: np.ndarray, answer: np.ndarray, seed: int, samples: int = 500

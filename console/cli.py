@@ -294,6 +294,21 @@ def reset(
 
 
 @app.command()
+def erase(
+    name: Name,
+    subject: Annotated[str, typer.Option(help="Whose rows, by the project's privacy.subject.", metavar="VALUE")],
+    json: Json = False,
+) -> None:
+    """Remove all rows of one person from ledger and files."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console.privacy import erase_subject
+
+        give(answer, erase_subject(_settings(), name, subject), json, pairs)
+
+
+@app.command()
 def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, json: Json = False) -> None:
     """Say what was spent."""
     from console import answers

@@ -38,6 +38,7 @@ from treadle.ledger import Drain, Journal, Ledger, carried_before
 from treadle.settings import Settings
 
 JUDGE_S = 15.0
+REST_S = 20.0
 PAGE = Path(__file__).parent / "page"
 
 
@@ -71,6 +72,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
         if drains:
             drain.start()
         judging = asyncio.create_task(_judge(metrics, ledger))
+        resting = asyncio.create_task(_rest(journal))
         yield {
             "admission": admission,
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
@@ -78,6 +80,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
             "guard": guard,
         }
         judging.cancel()
+        resting.cancel()
         releases.stop()
         champions.stop()
         admission.stop()
@@ -121,6 +124,13 @@ async def _judge(metrics: Metrics, ledger: Ledger) -> None:
     while True:
         metrics.judge(await asyncio.to_thread(standings, ledger))
         await asyncio.sleep(JUDGE_S)
+
+
+async def _rest(journal: Journal) -> None:
+    """Leave what callers sent in no journal for longer than its way into the ledger takes."""
+    while True:
+        await asyncio.sleep(REST_S / 4)
+        journal.rest(REST_S)
 
 
 def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:

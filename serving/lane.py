@@ -70,7 +70,7 @@ class Lane:
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
         """Take a request that will be answered in this turn; False if the lane is not for it."""
         model = self._champions.models.get(name)
-        if model is None or not model.session.is_open or self._releases.has_canary(name):
+        if model is None or not model.session.is_open or model.redact or self._releases.has_canary(name):
             return False
         begun = time.perf_counter()
         rows = model.typed.decode(body, MOST_ROWS)

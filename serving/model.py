@@ -16,6 +16,7 @@ from serving.session import Session
 from serving.typed import TypedRows
 from treadle.bundle import Bundle, Manifest
 from treadle.errors import BadData
+from treadle.privacy import Redactor, privacy_key
 from treadle.settings import Settings
 from treadle.trust import open_bundle
 
@@ -30,6 +31,7 @@ class ServedModel:
         version: Its number in the registry.
         digest: SHA-256 of its manifest.
         folder: Where its bundle is.
+        redact: Makes its rows fit for the ledger, where the project does not keep all of them.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ServedModel:
     manifest: Manifest
     session: Session
     folder: Path
+    redact: Redactor | None = None
 
     @cached_property
     def typed(self) -> TypedRows:
@@ -80,9 +83,11 @@ def open_model(settings: Settings, prover: Prover, name: str, version: int, fold
         return open_bundle(settings, name, version, folder, digest)
 
     bundle = read()
+    redacted = bundle.manifest.redacted
+    redact = Redactor(redacted, privacy_key(settings)) if redacted else None
     prover.prove(bundle, f"Version {version} of '{name}'")
     try:
-        model = ServedModel(name, version, digest, bundle.manifest, Session(lambda: read().onnx_bytes), folder)
+        model = ServedModel(name, version, digest, bundle.manifest, Session(lambda: read().onnx_bytes), folder, redact)
         _smoke(model)
     except BadData:
         raise

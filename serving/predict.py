@@ -405,6 +405,8 @@ def ledger_entries(answered: Answered) -> list[Entry]:
     """An answer as the ledger keeps it."""
     model, asked = answered.model, answered.asked
     rows = rows_of(asked.columns, model.manifest) if asked.rows is None else asked.rows
+    if model.redact is not None:
+        rows = list(map(model.redact, rows))
     answers = model.shape_answer(answered.values)
     now = time.time_ns() // 1000
     times = [now] * asked.count if asked.at is None else [to_us(at) for at in asked.at]

@@ -9,6 +9,7 @@ from tasks.step import step
 from treadle.data import SOURCE, digest, load_snapshot, snapshot
 from treadle.labeling import apply_rules, late_labels
 from treadle.ledger import Ledger
+from treadle.privacy import unknown_where_redacted
 from treadle.project import load_project
 from treadle.schema import Schema
 from treadle.settings import Settings
@@ -26,7 +27,9 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
     project = load_project(turn.project, settings)
     schema = Schema.load(turn.path("schema.json"))
     table = load_snapshot(rows.path)
-    late = late_labels(Ledger.open(settings).labelled(project.name, until=turn.moment), schema, table)
+    labelled = Ledger.open(settings).labelled(project.name, until=turn.moment)
+    known = unknown_where_redacted(labelled, project.privacy.redacted)
+    late = late_labels(known, schema, table)
     frame = pd.concat([table, late.frame], ignore_index=True) if len(late.frame) else table
     ruled = apply_rules(frame, project, schema)
     labelled = ruled.frame[ruled.frame[schema.target].notna()]

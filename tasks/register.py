@@ -21,6 +21,7 @@ from treadle.families.storage import TRUSTED
 from treadle.labeling import audit_labels
 from treadle.ledger import Ledger
 from treadle.onnx_export import Parity, check_parity, frame_to_inputs, run_onnx
+from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.reference import keep_reference, make_reference
@@ -111,6 +112,8 @@ def make_manifest(
         Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
     ]
     until = _until(learned)
+    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
+    check_columns(named, [column.name for column in schema.columns])
     return Manifest(
         model=project.name,
         problem=project.problem,
@@ -125,6 +128,7 @@ def make_manifest(
         metric=metric,
         metrics=scores.metrics,
         smoke=tuple(smoke),
+        redacted=project.privacy.redacted,
         background=tuple(_wire(row, schema) for _, row in background.iterrows()),
         data_digest=rows.digest,
         project_digest=project.digest,

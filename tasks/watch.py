@@ -16,6 +16,7 @@ from treadle.errors import NotFound
 from treadle.evidence import Evidence
 from treadle.labeling import event_days, late_labels
 from treadle.ledger import Ledger, Row, VerdictRow
+from treadle.privacy import unknown_where_redacted
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.reference import load_reference
@@ -46,12 +47,15 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     reference = load_reference(Evidence(settings, name).of(champion.version))
     rows = ledger.window(name, project.watch.window, until=moment, version=champion.version)
     labelled = ledger.labelled(name, until=moment, version=champion.version, newest=project.watch.window)
+    redacted = project.privacy.redacted
+    rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
     frame = features_of(rows, schema)
     if reference is None:
         found = Judgement("invalid", f"The reference of version {champion.version} is gone; train '{name}' again.")
     else:
+        seen = [column for column in schema.features if column.name not in redacted]
         losses, days = losses_of(labelled, schema, project)
-        found = judge(reference, Window(frame, losses, days), schema.features, project.watch, project.split.seed)
+        found = judge(reference, Window(frame, losses, days), seen, project.watch, project.split.seed)
     report = _report(settings, project, schema, reference, frame, found, moment)
     here = VerdictRow(
         champion.version, found.verdict, found.reason, len(rows), len(labelled), found.figures(), report, moment

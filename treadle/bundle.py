@@ -78,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     files: dict[str, str] = {}
     smoke: tuple[Smoke, ...] = ()
+    redacted: dict[str, str] = {}
     background: tuple[dict[str, Any], ...] = ()
     data_digest: str = ""
     project_digest: str = ""

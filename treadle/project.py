@@ -155,6 +155,20 @@ class Serve(_Part):
     """What a challenger does beside the champion."""
 
 
+class Privacy(_Part):
+    """What the ledger keeps of a row."""
+
+    columns: dict[str, Literal["keep", "hash", "drop"]] = {}
+    """By column: `keep` the value (as for all that are not named), `hash` keeps a pseudonym, `drop` nothing."""
+    subject: str | None = None
+    """The column that says whose a row is; `treadle erase` removes by it."""
+
+    @property
+    def redacted(self) -> dict[str, str]:
+        """The columns whose values the ledger does not have."""
+        return {name: how for name, how in self.columns.items() if how != "keep"}
+
+
 class Watch(_Part):
     """How the model is watched."""
 
@@ -203,6 +217,7 @@ class Project(_Part):
     train: Train = Train()
     promote: Promote = Promote()
     serve: Serve = Serve()
+    privacy: Privacy = Privacy()
     watch: Watch = Watch()
     retrain: Retrain = Retrain()
     budget: Budget = Budget()

@@ -54,9 +54,7 @@ class Drain:
         """Carry what is there, then end."""
         self._stop.set()
         self._thread.join(timeout=30)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self.let_go()
 
     def _run(self) -> None:
         pause = PAUSE_S
@@ -67,7 +65,7 @@ class Drain:
     def _carried(self) -> bool:
         """Carry all that is there; False when the ledger does not take it now."""
         try:
-            if self._mine():
+            if self.hold():
                 self.once()
                 (self._folder / CARRIED).touch()
         except (Unavailable, SQLAlchemyError, OSError) as error:
@@ -75,8 +73,14 @@ class Drain:
             return False
         return True
 
-    def _mine(self) -> bool:
-        """Whether this process holds the folder."""
+    def let_go(self) -> None:
+        """Leave the folder to others."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def hold(self) -> bool:
+        """Whether this process holds the folder, or does so from now on."""
         if self._lock >= 0:
             return True
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,7 @@ class Journal:
         self._lock = threading.Lock()
         self._file = -1
         self._size = 0
+        self._begun = 0.0
 
     def append(self, records: Sequence[Entry | Exchange]) -> None:
         """Write records, all or none.
@@ -109,12 +110,19 @@ class Journal:
         if self.durable:
             _sync_folder(self._folder)
         self._close()
-        self._file, self._size = file, 0
+        self._file, self._size, self._begun = file, 0, time.monotonic()
 
     def _close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def rest(self, after_s: float) -> None:
+        """Let go of a file that was begun longer ago, so that what callers sent does not stay in it."""
+        with self._lock:
+            if self._size and time.monotonic() - self._begun > after_s:
+                self._close()
+                self._size = 0
 
     def close(self) -> None:
         """End; what was appended stays until it is drained."""

@@ -122,13 +122,27 @@ def test_a_row_that_the_ledger_refuses_holds_up_no_other(folder, ledger):
 def test_only_one_holder_carries_a_folder(folder, ledger):
     journal = Journal(folder)
     first, second = Drain(folder, lambda: ledger), Drain(folder, lambda: ledger)
-    assert first._mine()
-    assert not second._mine()
+    assert first.hold()
+    assert not second.hold()
     journal.append([entry("a")])
     first.start()
     first.stop()
     assert ids(ledger) == ["a"]
-    assert second._mine()
+    assert second.hold()
+
+
+def test_a_journal_that_rests_is_carried_and_gone(folder, ledger):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    journal.append([entry("a")])
+    journal.rest(3600)
+    drain.once()
+    assert len(list(folder.glob("*.journal"))) == 1
+    journal.rest(0)
+    drain.once()
+    assert list(folder.glob("*.journal")) == []
+    journal.append([entry("b")])
+    drain.once()
+    assert ids(ledger) == ["a", "b"]
 
 
 def test_a_journal_grows_into_a_new_file_and_the_old_one_goes(folder, ledger, monkeypatch):

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.admission import Overloaded
 from serving.limits import BODY_DEADLINE_S
+from serving.logs import mark, note_model, note_rows
 from serving.model import ServedModel
 from serving.predict import Endpoints, check_finite, ledger_entries, new_ids
 from serving.problem_details import BadRequest, status_of
@@ -46,6 +47,7 @@ class Batches:
         async with AsyncExitStack() as stack:
             try:
                 model = self._endpoints.champions.get(request.path_params["name"])
+                note_model(model.name, model.version)
                 response = await self._begin(request, model, stack, begun)
             except Exception as error:
                 self._endpoints.metrics.failed(model, "predict", status_of(error))
@@ -64,9 +66,11 @@ class Batches:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         body = stack.enter_context(tempfile.TemporaryFile(dir=settings.state_dir))  # noqa: SIM115 - the stack closes it
         await _spool(request, body, settings.max_stream_bytes)
+        mark("receive")
         query = request.query_params
         wanted = arrow.Wanted(arrow.FORMS[body_type], query.get("ids"), query.get("at"), settings.max_stream_rows)
         rows, batches = await stack.enter_async_context(arrow.reading(body, model.manifest, wanted))
+        mark("decode")
         self._endpoints.spend_of(request)(rows)
         writer = arrow.writer(form, model)
         first = await self._answer(model, writer, await anext(batches), 0)
@@ -99,13 +103,15 @@ class Batches:
             yield writer.end()
         except Exception as error:
             metrics.failed(model, "predict", status_of(error))
-            log.warning("an answer of %s was cut off after %s rows: %s", model.name, rows, error)
+            log.warning("an answer was cut off after %s rows", rows, exc_info=error)
             raise
+        note_rows(rows)
         metrics.answered(model, "predict", rows, time.perf_counter() - begun)
 
     async def _answer(self, model: ServedModel, writer: arrow.Writer, asked: Asked, begin: int) -> tuple[int, bytes]:
         def work() -> tuple[bytes, list[Entry]]:
             values: np.ndarray = model.answer(asked.columns)
+            mark("infer")
             check_finite(values, begin)
             answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
             return writer.batch(answered), ledger_entries(answered)

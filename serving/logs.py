@@ -31,6 +31,9 @@ MOST_PLACES = 16
 MOST_ERRORS = 3
 """Exceptions of one chain of causes that are written."""
 
+MOST_MARKS = 60
+"""Parts of one request that are noted: an answer batch by batch may have any number."""
+
 
 @dataclass(slots=True)
 class Noted:
@@ -80,7 +83,7 @@ def note_rows(rows: int) -> None:
 def mark(part: str) -> None:
     """Note that a part of the work on the request of this task has ended."""
     request = noted.get()
-    if request is not None and request.marks is not None:
+    if request is not None and request.marks is not None and len(request.marks) < MOST_MARKS:
         request.marks.append((part, time.perf_counter()))
 
 

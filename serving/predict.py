@@ -238,9 +238,8 @@ class Endpoints:
             return protocol.read(body, request.headers, model, self.settings.max_rows)
 
         talk = Talk(read, protocol.write, self.spend_of(request))
-        size = (
-            INLINE_BYTES if "content-encoding" in request.headers else len(body)
-        )  # a compressed body may become a large one
+        # a compressed body may become a large one
+        size = INLINE_BYTES if "content-encoding" in request.headers else len(body)
         if pinned:
             done = await self._at_once_or_in_thread(model, size, lambda: talk.by(model))
             await self.keep(done.entries, done.own_ids)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from serving import explain
 from serving.batch_routes import Batches
+from serving.logs import mark
 from serving.model import ServedModel
 from serving.predict import Endpoints, Talk, Worked, read_body
 from serving.problem_details import BadRequest
@@ -57,6 +58,7 @@ def write_explained(answered: Answered) -> bytes:
     """
     model = answered.model
     explanations = explain.explain(model, answered.asked.columns, answered.values)
+    mark("explain")
     shaped = zip(answered.ids, model.shape_answer(answered.values), explanations, strict=True)
     predictions = [{"id": name, **answer, "explanation": explanation} for name, answer, explanation in shaped]
     return model.prefix + msgspec.json.encode(predictions) + b"}"

@@ -4,9 +4,11 @@ import gzip
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -16,6 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
 from serving.app import create_app
+from serving.logs import MOST_MARKS
 from serving.tracing import Tracing, open_tracing
 from treadle.settings import CHECKOUT, Settings
 
@@ -81,6 +84,30 @@ def test_the_open_inference_protocol_has_the_same_parts(traced, kept):
     root, parts = one(kept)
     assert root.name == "POST /v2/models/{project}/infer"
     assert [part.name for part in parts] == PARTS
+
+
+@pytest.mark.parametrize("batches", [1, 200])
+def test_an_answer_batch_by_batch_has_its_parts_but_no_end_of_them(traced, kept, batches):
+    times = pa.array([datetime(2011, 1, 1, 5, tzinfo=UTC)] * 2)
+    columns = {"temp": [3.5, 4.0], "holiday": [False, True], "when": times, "season": ["summer", "winter"]}
+    batch, sink = pa.RecordBatch.from_pydict(columns), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        for _ in range(batches):
+            stream.write_batch(batch)
+    content, headers = sink.getvalue().to_pybytes(), {"content-type": "application/vnd.apache.arrow.stream"}
+    reply = traced.post(PREDICT, content=content, headers=headers)
+    assert reply.status_code == 200, reply.text
+    root, parts = one(kept)
+    assert root.attributes["treadle.rows"] == 2 * batches
+    names = [part.name for part in parts]
+    assert names == ["receive", "decode", *["infer", "journal"] * ((len(names) - 2) // 2)]
+    assert 4 <= len(names) <= MOST_MARKS
+
+
+def test_an_explained_answer_has_a_part_for_it(traced, kept):
+    assert traced.post(f"{PREDICT}?explain=true", json={"rows": [ROW]}).status_code == 200
+    _, parts = one(kept)
+    assert [part.name for part in parts] == ["receive", "decode", "infer", "explain", "encode", "journal"]
 
 
 def test_a_callers_trace_goes_on_here(traced, kept):

@@ -14,6 +14,7 @@ import typer
 from console.access_cli import audit_app, keys_app
 from console.options import Json
 from console.options import read_settings as _settings
+from console.release_cli import release_app
 
 if TYPE_CHECKING:
     from treadle.settings import Settings
@@ -320,6 +321,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
         give(answer, versions.cost(_settings(), name), json, answers.spent)
 
 
+app.add_typer(release_app, name="release")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import Champion, Ledger
+from treadle.ledger import Champion, Ledger, Releases
 from treadle.settings import Settings
 
 DECISIONS = 8
@@ -32,6 +32,7 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "champion": champion.version if champion else None,
         "previous": champion.previous if champion else None,
         "challenger": _challenger(name, champion, ledger),
+        "release": _release(name, ledger),
         **_said(served.manifest if served else None),
         "degraded": champions.troubles.get(name),
         "verdict": _verdict(name, ledger, settings),
@@ -46,6 +47,20 @@ def _said(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest says of its version."""
     keys = ("problem", "family", "metric", "metrics", "data_until")
     return {key: getattr(manifest, key, None) for key in keys}
+
+
+def _release(name: str, ledger: Ledger) -> dict[str, Any] | None:
+    """The version that is tried on live requests, if one is."""
+    release = Releases(ledger).running().get(name)
+    if release is None:
+        return None
+    return {
+        "version": release.version,
+        "mode": release.mode,
+        "percent": release.share * 100,
+        "started": release.started.isoformat(),
+        "reason": release.reason,
+    }
 
 
 def _challenger(name: str, champion: Champion | None, ledger: Ledger) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from prefect.artifacts import create_markdown_artifact
@@ -15,10 +16,11 @@ from treadle.answering import open_version
 from treadle.errors import Conflict, NotFound
 from treadle.gate import Gate, compare
 from treadle.labeling import event_days
-from treadle.ledger import Champion, Ledger
+from treadle.ledger import Champion, Ledger, Releases
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.registry import Registry
+from treadle.rollout import begin_release
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.turn import Registered, Rows, Turn, Verdict
@@ -106,6 +108,9 @@ def _act_on(
     if not gate.promote:
         decision = "kept" if champion else "rejected"
         return _record(ledger, turn, Verdict(decision, gate.reason, old, gate.challenger, gate.interval), asdict(gate))
+    if champion is not None and project.serve.challenger != "off":
+        verdict = try_live(project, ledger, version, gate, turn.fence)
+        return _record(ledger, turn, verdict, asdict(gate) | {"version": version})
     if project.promote.approval == "human":
         reason = f"{gate.reason} It waits for a person: see the promote run in the Prefect UI."
         verdict = Verdict("pending-approval", reason, old, gate.challenger, gate.interval)
@@ -123,11 +128,25 @@ def _act_on(
     return _record(ledger, turn, Verdict("promoted", gate.reason, old, gate.challenger, gate.interval), asdict(gate))
 
 
+def try_live(project: Project, ledger: Ledger, version: int, gate: Gate, lease_fence: int | None) -> Verdict:
+    """Try a challenger that passed the gate on live requests first; one that is tried already makes way for it.
+
+    Raises:
+        Conflict: Another release, champion or lease came first.
+    """
+    mode = "canary" if project.serve.challenger == "canary" else "shadow"
+    before = Releases(ledger).running().get(project.name)
+    begin_release(ledger, project, version, mode, lease_fence=lease_fence)
+    way = f" It takes the place of version {before.version}, which was being tried." if before else ""
+    reason = f"{gate.reason} It is tried as {mode} on live requests now.{way}"
+    return Verdict("released", reason, gate.champion, gate.challenger, gate.interval)
+
+
 def _version_of(champion: Champion | None) -> int | None:
     return champion.version if champion else None
 
 
-def _record(ledger: Ledger, turn: Turn, verdict: Verdict, figures: dict[str, object]) -> Verdict:
+def _record(ledger: Ledger, turn: Turn, verdict: Verdict, figures: dict[str, Any]) -> Verdict:
     ledger.record_decision(turn.project, verdict.decision, verdict.reason, figures, turn.moment)
     create_markdown_artifact(
         key=f"{turn.project}-gate", markdown=f"**{verdict.decision}.** {verdict.reason}", description=verdict.decision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from tasks.step import step
 from treadle.data import AT
 from treadle.drift import Judgement, Reference, Window, judge
-from treadle.errors import NotFound
+from treadle.errors import NotFound, Unavailable
 from treadle.evidence import Evidence
 from treadle.labeling import event_days, late_labels
 from treadle.ledger import Ledger, Row, VerdictRow
@@ -20,6 +21,7 @@ from treadle.privacy import unknown_where_redacted
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.reference import load_reference
+from treadle.registry import Registry
 from treadle.reports import evidently_html
 from treadle.schema import Schema
 from treadle.settings import Settings
@@ -43,6 +45,7 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     if champion is None:
         raise NotFound(f"'{name}' has no champion to watch. `treadle train {name}` trains one.")
     moment = parse_moment(at) or datetime.now(UTC)
+    _follow_champion(settings, ledger, name)
     schema = Schema.load(project.folder / "schema.json")
     reference = load_reference(Evidence(settings, name).of(champion.version))
     rows = ledger.window(name, project.watch.window, until=moment, version=champion.version)
@@ -77,6 +80,12 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         "quality": found.figures()["quality"],
         "report": report,
     }
+
+
+def _follow_champion(settings: Settings, ledger: Ledger, name: str) -> None:
+    """Let MLflow's aliases follow what the service promoted or rolled back by itself; MLflow out is for the next look."""
+    with suppress(Unavailable):
+        Registry(settings, ledger).follow(name)
 
 
 def features_of(rows: list[Row], schema: Schema) -> pd.DataFrame:

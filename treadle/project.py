@@ -145,14 +145,25 @@ class Promote(_Part):
     confidence: float = Field(default=0.9, ge=0.5, lt=1)
     """Share of paired bootstrap samples in which the challenger must be better by more than `min_gain`."""
     approval: Literal["auto", "human"] = "auto"
-    """`human`: a promote run waits for a person in the Prefect UI."""
+    """`human`: a promote run waits for a person in the Prefect UI; a shadow or canary waits for `treadle release advance`."""
 
 
 class Serve(_Part):
     """How the model answers."""
 
-    challenger: Literal["off"] = "off"
-    """What a challenger does beside the champion."""
+    challenger: Literal["off", "shadow", "canary"] = "off"
+    """What a challenger that passed the gate is first: `off` champion at once; `shadow` it answers beside the champion
+    and nobody sees it; `canary` it answers a share of the callers."""
+    canary_percent: float = Field(default=10, gt=0, le=100)
+    """Percent of the callers that a canary answers."""
+    min_answers: int = Field(default=500, ge=1)
+    """Rows that a shadow or canary must have answered before it becomes champion."""
+    min_time: Duration = timedelta(minutes=10)
+    """For how long it must have run by then."""
+    max_failures: float = Field(default=0.02, ge=0, le=1)
+    """Share of requests that it may fail; above it, it is rolled back."""
+    deadline_s: float = Field(default=1.0, gt=0, le=60)
+    """Seconds in which it must answer; then its process is killed, and a canary's caller gets the champion's answer."""
 
 
 class Privacy(_Part):

@@ -173,6 +173,16 @@ class Registry:
                 self._set_aliases(name, champion)
             told = champion  # look again: whoever promoted meanwhile may have set the aliases before this did
 
+    def follow(self, name: str) -> None:
+        """Publish a champion that was made elsewhere: the service ends releases by itself. Leaves what people did by hand.
+
+        Raises:
+            Unavailable: MLflow is out.
+        """
+        champion = self.ledger.champion(name)
+        if champion is not None and self._state(name)[1] != champion.fence:
+            self.publish(name)
+
     def _set_aliases(self, name: str, champion: Champion) -> None:
         if not self._in_mlflow(name, champion.version):
             return  # deleted there by hand: `drifted_aliases` says so

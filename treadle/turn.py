@@ -117,7 +117,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the challenger: `promoted`, `kept`, `pending-approval` or `rejected`, and why."""
+    """What became of the challenger: `promoted`, `released`, `kept`, `pending-approval` or `rejected`, and why."""
 
     decision: str
     reason: str

@@ -24,6 +24,7 @@ function card(model) {
   fact(facts, "Champion", `version ${model.champion}`);
   fact(facts, "Challenger", model.challenger ? `version ${model.challenger}` : "none");
   fact(facts, "Previous", model.previous ? `version ${model.previous}` : "none");
+  if (model.release) fact(facts, "Tried now", `version ${model.release.version}, ${model.release.mode === "canary" ? `${number(model.release.percent)} % of the callers` : "shadow"}, since ${moment(model.release.started)}: ${model.release.reason}`);
   if (model.metrics) fact(facts, model.metric, number(model.metrics[model.metric]));
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from treadle.ledger import Ledger, Version
 from treadle.settings import Settings
 from treadle.signing import make_key, own_key, signing_dir
 
@@ -55,7 +56,7 @@ def test_help_fits_one_screen_and_names_every_command(home):
     assert done.returncode == 0
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 80
-    for command in [*COMMANDS, "trust", "keys"]:
+    for command in [*COMMANDS, "trust", "keys", "release"]:
         assert any(line.strip().startswith(f"{command} ") for line in lines), command
 
 
@@ -201,3 +202,57 @@ def test_an_audit_that_was_changed_exits_1(home):
     done = run(home, "audit", "verify")
     assert done.returncode == 1
     assert "Row 1 was changed" in done.stdout
+
+
+@pytest.fixture
+def shop(home):
+    """A ledger with a champion and two challengers of `shop`."""
+    ledger = Ledger.open(Settings(home=home))
+    for number in (1, 2, 3):
+        ledger.add_version(Version("shop", number, f"run{number}", f"b/{number}", "d" * 64, "linear", {}, {}, None))
+    ledger.promote("shop", 1, None, reason="first")
+    return home
+
+
+def test_a_release_is_begun_shown_and_stopped(shop):
+    begun = json.loads(run(shop, "release", "start", "shop", "2", "--canary", "25", "--json").stdout)
+    assert (begun["version"], begun["champion"], begun["mode"], begun["percent"]) == (2, 1, "canary", 25.0)
+    run(shop, "release", "start", "shop", "3", "--shadow")
+    newest, older = json.loads(run(shop, "release", "status", "shop", "--json").stdout)
+    assert (newest["version"], newest["mode"], newest["state"]) == (3, "shadow", "running")
+    assert (older["state"], older["reason"]) == ("stopped", "Version 3 takes its place.")
+    said = run(shop, "release", "status").stdout
+    assert "shop: version 3 against 1, shadow: running" in said
+    stopped = run(shop, "release", "stop", "shop")
+    assert "stopped" in stopped.stdout
+    again = run(shop, "release", "stop", "shop")
+    assert again.returncode == 2
+    assert "No release of 'shop' runs" in one_line(again)
+    told = [(row["what"], row["after"]) for row in json.loads(run(shop, "audit", "--json").stdout)]
+    assert ("release canary", 2) in told
+    assert ("release shadow", 3) in told
+
+
+def test_a_release_is_advanced_by_hand(shop):
+    run(shop, "release", "start", "shop", "2", "--shadow")
+    advanced = json.loads(run(shop, "release", "advance", "shop", "--json").stdout)
+    assert advanced["state"] == "advanced"
+    champion = Ledger.open(Settings(home=shop)).champion("shop")
+    assert (champion.version, champion.previous) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("start", "shop", "2"), 2, "--canary 10"),
+        (("start", "shop", "2", "--shadow", "--canary", "5"), 2, "--canary 10"),
+        (("start", "shop", "9", "--shadow"), 2, "no version 9"),
+        (("start", "shop", "1", "--shadow"), 3, "champion already"),
+        (("start", "shoo", "1", "--shadow"), 2, "Did you mean 'shop'"),
+        (("advance", "shop"), 2, "release start"),
+    ],
+)
+def test_a_release_that_cannot_be_is_one_line(shop, words, code, says):
+    done = run(shop, "release", *words)
+    assert done.returncode == code
+    assert says in one_line(done)

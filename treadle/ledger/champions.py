@@ -117,10 +117,10 @@ def _write_champion(
         if connection.execute(swap.values(**new)).rowcount != 1:
             raise _lost(model, expected)
     if lease_fence is not None:
-        _check_lease(connection, model, lease_fence)
+        check_lease(connection, model, lease_fence)
 
 
-def _check_lease(connection: Connection, model: str, fence: int) -> None:
+def check_lease(connection: Connection, model: str, fence: int) -> None:
     """Refuse who was taken for dead. The row stays locked, so that nobody takes the lease over before the commit."""
     held = select(leases.c.fence).where(leases.c.model == model).with_for_update()
     newest = connection.execute(held).scalar()

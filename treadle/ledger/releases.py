@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
 from treadle.ledger.audit import record
-from treadle.ledger.champions import swap_within
+from treadle.ledger.champions import check_lease, swap_within
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import Champion, Release, from_us, to_us
 from treadle.ledger.tables import (
@@ -52,7 +52,15 @@ class Releases:
         self._ledger = ledger
 
     def start(
-        self, model: str, version: int, mode: Mode, rules: Rules, *, share: float = 1.0, who: str = "flow"
+        self,
+        model: str,
+        version: int,
+        mode: Mode,
+        rules: Rules,
+        *,
+        share: float = 1.0,
+        who: str = "flow",
+        lease_fence: int | None = None,
     ) -> Release:
         """Begin a release; one that runs is stopped, and its row says for whom.
 
@@ -63,14 +71,17 @@ class Releases:
             rules: When it ends, and how.
             share: Share of callers, of a canary.
             who: The person, key or flow that asked for it.
+            lease_fence: The train lease under which the caller works; a newer lease makes it void.
 
         Raises:
             NotFound: The model has no champion, or no such version.
-            Conflict: It is champion already, or another release was begun at the same moment.
+            Conflict: It is champion already, or another release or lease came first.
         """
         try:
             with self._ledger.change() as connection:
                 champion = _champion_for(connection, model, version)
+                if lease_fence is not None:
+                    check_lease(connection, model, lease_fence)
                 self._stop_running(connection, model, f"Version {version} takes its place.")
                 values = {
                     "model": model, "version": version, "champion": champion, "mode": mode, "share": share,

@@ -104,7 +104,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.champions, app.state.writer, app.state.ledger = champions, writer, ledger
-    app.state.admission = admission
+    app.state.admission, app.state.releases = admission, releases
     problem_details.install(app)
     quota = Quota(settings.state_dir / "quota")
     endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota, releases)

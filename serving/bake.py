@@ -46,10 +46,10 @@ class Bake:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, int], Count] = {}
 
-    def answered(self, model: ServedModel) -> None:
-        """Count an answer."""
+    def answered(self, model: ServedModel, requests: int = 1) -> None:
+        """Count requests that were answered."""
         if self._champions.spare(model) is not None:
-            self._count(model).answers += 1
+            self._count(model).answers += requests
 
     def failed(self, model: ServedModel) -> None:
         """Count a request to which a champion had no answer and the one before it had one."""

@@ -130,6 +130,7 @@ class Answer(NamedTuple):
     values: np.ndarray
     ids: Sequence[str]
     seconds: float
+    requests: int
 
 
 def _contents(model: ServedModel, batch: list[Waiting]) -> tuple[list[bytes], Answer]:
@@ -150,4 +151,4 @@ def _contents(model: ServedModel, batch: list[Waiting]) -> tuple[list[bytes], An
         end = begin + len(request.rows)
         contents.append(encode_answers(model, ids[begin:end], values[begin:end]))
         begin = end
-    return contents, Answer(columns, values, ids, seconds)
+    return contents, Answer(columns, values, ids, seconds, len(batch))

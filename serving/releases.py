@@ -172,7 +172,13 @@ class Releases:
         return live is not None and live.release.mode == "canary"
 
     def shadow(
-        self, model: ServedModel, columns: Columns, values: np.ndarray, ids: Sequence[str], seconds: float
+        self,
+        model: ServedModel,
+        columns: Columns,
+        values: np.ndarray,
+        ids: Sequence[str],
+        seconds: float,
+        requests: int = 1,
     ) -> None:
         """After the champion's answer is on its way: count it, and let the shadow answer the same rows beside.
 
@@ -182,8 +188,9 @@ class Releases:
             values: Its answer.
             ids: The rows' prediction ids.
             seconds: How long the model took.
+            requests: How many were answered in this one run.
         """
-        self._bake.answered(model)
+        self._bake.answered(model, requests)
         live = self._live.get(model.name)
         if live is None or model.version != live.release.champion:
             return

@@ -1,6 +1,9 @@
 """Shadow, canary and the first minutes of a champion, with real processes and models that do harm."""
 
+import os
+import signal
 import threading
+import time
 from collections import Counter
 
 import httpx
@@ -10,9 +13,10 @@ from starlette.testclient import TestClient
 
 from serving import bake, candidate, releases
 from serving.app import create_app
+from serving.champions import Champions
 from treadle.ledger import Feedback, Releases
 from treadle.ledger.tables import promotions, shadow_answers
-from treadle.release import Rules, place, total
+from treadle.release import Evidence, Rules, place, total
 
 from .conftest import ROW  # noqa: TID252 - a test's own helpers
 from .odd_graphs import ALWAYS, HARM, SOMETIMES, odd_graph  # noqa: TID252
@@ -219,6 +223,56 @@ def test_labels_decide_when_they_come(client, home, eventually, truth, ends):
     ended = Releases(home.ledger).get(release.seq)
     assert ended.state == ends
     assert "labelled rows" in ended.reason
+
+
+def test_a_candidate_that_is_killed_comes_back_and_its_callers_notice_nothing(client, home, eventually):
+    start(home, "canary")
+    wait_for_canary(client, eventually)
+    live = client.app.state.releases.choose("toy", b"anybody")
+    for _ in range(2):
+        first = live.candidate.pid
+        os.kill(first, signal.SIGKILL)
+        reply = client.post(PREDICT, json={"rows": [ROW]})
+        assert reply.status_code == 200
+        eventually(
+            lambda first=first: (
+                client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 2 and live.candidate.pid != first
+            )
+        )
+
+
+def test_a_judge_that_is_gone_is_followed_and_nothing_is_decided_twice(home, monkeypatch):
+    monkeypatch.setattr(releases, "HOLD_S", 0.2)
+    release = start(home, rules=Rules("mae", min_answers=1, min_minutes=0.0))
+    book = Releases(home.ledger)
+    assert book.hold(release, "one that dies", 0.5)
+    book.put_evidence(release.seq, "one that dies", {int(time.time() // 60): Evidence(answers=5, rows=5)})
+    champions = Champions(home.settings, home.ledger)
+    champions.refresh()
+    workers = [releases.Releases(home.settings, home.ledger, champions) for _ in range(2)]
+    for worker in workers:
+        worker.look()
+    assert state(home, release) == "running"  # it is not theirs to judge yet
+    time.sleep(0.6)
+    looks = [threading.Thread(target=worker.look) for worker in workers]
+    for look in looks:
+        look.start()
+    for look in looks:
+        look.join()
+    assert state(home, release) == "advanced"
+    assert home.ledger.champion("toy").fence == 2
+    assert len(home.ledger.last_decisions("toy", 10, kind="promoted")) == 1
+    for worker in workers:
+        worker.look()
+        assert worker.running == {}
+    champions.refresh()
+
+
+def test_the_console_has_a_line_for_what_is_tried(client, home):
+    start(home, "canary", share=0.25)
+    (said,) = client.get("/console.json").json()["models"]
+    assert said["release"]["version"] == 2
+    assert (said["release"]["mode"], said["release"]["percent"]) == ("canary", 25.0)
 
 
 def test_another_champion_ends_a_release(client, home, eventually):

@@ -94,6 +94,17 @@ def test_a_crash_between_ledger_and_alias_is_repaired(registry, register):
     assert registry.drifted_aliases() == []
 
 
+def test_what_the_service_promoted_is_followed_and_what_a_person_did_is_left(registry, register, settings):
+    first, second = register()[0], register()[0]
+    registry.promote("toy", first, None, reason="first")
+    registry.ledger.promote("toy", second, first, reason="the evidence of a release was in")
+    registry.follow("toy")
+    assert registry.drifted_aliases() == []
+    client(settings).set_registered_model_alias("toy", "champion", str(first))
+    registry.follow("toy")
+    assert len(registry.drifted_aliases()) == 1
+
+
 def test_an_alias_moved_by_hand_is_told(registry, register, settings):
     first, second = register()[0], register()[0]
     registry.promote("toy", first, None, reason="first")

@@ -36,8 +36,9 @@ def become_mlflow(settings: Settings) -> None:
 
 
 def become_worker(settings: Settings) -> None:
-    """Wait for Prefect, deploy every project, and become the worker."""
+    """Wait for Prefect, mend what a crash left half done, deploy every project, and become the worker."""
     wait_for_prefect(settings.prefect_url)
+    mend_registry(settings)
     from console.prefect_setup import WORK_POOL, set_up
 
     for name in set_up(settings):
@@ -47,6 +48,19 @@ def become_worker(settings: Settings) -> None:
         *("--pool", WORK_POOL, "--type", "process", "--name", WORK_POOL, "--limit", str(RUNS_AT_ONCE)),
     ]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter
+
+
+def mend_registry(settings: Settings) -> None:
+    """Finish registrations and promotions that a crash cut short; what ails MLflow must not keep the worker away."""
+    from treadle.errors import TreadleError
+    from treadle.ledger import Ledger
+    from treadle.registry import Registry
+
+    try:
+        for said in Registry(settings, Ledger.open(settings)).repair():
+            print(said, flush=True)  # noqa: T201 - into the worker's log
+    except TreadleError as error:
+        print(f"the registry was not looked at: {error}", flush=True)  # noqa: T201
 
 
 def wait_for_prefect(url: str, deadline_s: float = PREFECT_DEADLINE_S) -> None:

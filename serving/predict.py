@@ -149,6 +149,7 @@ class Endpoints:
             return Outcome("error")
         talk.spend_once(asked.count)
         outcome = await live.candidate.answer(asked.columns, asked.count)
+        mark("infer")
         if outcome.values is None:
             return outcome
         try:

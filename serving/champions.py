@@ -122,6 +122,8 @@ class Champions:
         try:
             ensure_trust(self._settings, self._ledger)
             wanted = {name: self._candidates(name, champion) for name, champion in self._ledger.champions().items()}
+            if not wanted and self._last_good.is_kept and self._ledger.is_blank():
+                raise Unavailable("The ledger is a new one, and what was served before is not in it.")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whatever ails the ledger, what is served goes on being served
             with self._lock:
                 self._troubles = {**self._troubles, "ledger": f"The ledger cannot be read: {type(error).__name__}."}

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -198,10 +199,18 @@ class Parent:
             self._renewing.pop(0).end()
 
     def _end(self) -> int:
-        """Tell all to end, wait, and kill what does not."""
+        """Tell all to end, wait, and kill what does not.
+
+        Shortly before the workers close the port, the queue before it is made as short as it can be, since whoever
+        waits there then is cut off; and it is let go of here, or it would take callers whom no worker ever answers.
+        """
         for child in self._children:
             child.end()
         deadline = time.monotonic() + self._settings.drain_s + FINISH_S
+        time.sleep(max(0.0, self._settings.drain_s - TURN_S))
+        with suppress(OSError):  # no worker listened yet
+            self._socket.listen(0)
+        self._socket.close()
         code = 0
         for child in self._children:
             try:
@@ -213,7 +222,6 @@ class Parent:
             started = child.heard is not None  # before that, SIGTERM ends it at once, and nothing is lost
             code = code or int(started and child.process.returncode != 0)
             child.close()
-        self._socket.close()
         return code
 
 

@@ -8,6 +8,8 @@ from starlette.responses import Response
 
 from serving.predict import Endpoints
 from serving.protocols.scoring import Scoring
+from serving.v2_routes import version_of
+from treadle.errors import NotFound
 
 
 def add(app: FastAPI, endpoints: Endpoints) -> None:
@@ -15,7 +17,12 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
     scoring = Scoring()
 
     async def invocations(request: Request) -> Response:
-        return await endpoints.speak(request, scoring, request.path_params.get("version"))
+        try:
+            version = version_of(request)
+        except NotFound as error:
+            said = scoring.refuse(error, request.url.path)
+            return Response(said.content, said.status, dict(said.headers))
+        return await endpoints.speak(request, scoring, version)
 
     app.add_route("/v1/models/{name}/invocations", invocations, methods=["POST"])
-    app.add_route("/v1/models/{name}/versions/{version:int}/invocations", invocations, methods=["POST"])
+    app.add_route("/v1/models/{name}/versions/{version}/invocations", invocations, methods=["POST"])

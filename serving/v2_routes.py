@@ -72,7 +72,7 @@ class V2Routes:
     def model(self, request: Request) -> Response:
         """Inputs, outputs and versions of a model."""
         name = request.path_params["name"]
-        model = self._champions.pinned(name, _version(request))
+        model = self._champions.pinned(name, version_of(request))
         try:
             versions = [version.version for version in self._endpoints.ledger.versions(name)]
         except (SQLAlchemyError, Unavailable):  # what is served goes on being served
@@ -81,12 +81,12 @@ class V2Routes:
 
     def model_ready(self, request: Request) -> Response:
         """Whether a model, or the version that is named, answers."""
-        model = self._champions.pinned(request.path_params["name"], _version(request))
+        model = self._champions.pinned(request.path_params["name"], version_of(request))
         return _json({"name": model.name, "ready": True})
 
     async def infer(self, request: Request) -> Response:
         """Answer with the champion, or with the version that is named."""
-        return await self._endpoints.speak(request, self._protocol, _version(request))
+        return await self._endpoints.speak(request, self._protocol, version_of(request))
 
     async def index(self, request: Request) -> Response:
         """Every model, and whether it answers; with `{"ready": true}` those that do."""
@@ -111,8 +111,12 @@ class IndexRequest(msgspec.Struct):
     ready: bool = False
 
 
-def _version(request: Request) -> int | None:
-    """The version that the path names, if it names one."""
+def version_of(request: Request) -> int | None:
+    """The version that the path names, if it names one.
+
+    Raises:
+        NotFound: It is not a number.
+    """
     said = request.path_params.get("version")
     if said is None:
         return None

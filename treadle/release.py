@@ -10,12 +10,12 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import numpy as np
 
-from treadle.bootstrap import resamples
+if TYPE_CHECKING:
+    import numpy as np
 
 Mode = Literal["shadow", "canary"]
 State = Literal["running", "advanced", "rolled_back", "stopped"]
@@ -236,6 +236,8 @@ def look_at(losses: Losses, rules: Rules, seed: int = 0) -> Quality | None:
     Source: bootstrap of a difference of means, paired or of two samples, B. Efron and R. Tibshirani (1993), chapter 16;
         the division of the error is Bonferroni's.
     """
+    import numpy as np
+
     known = _known(losses)
     least = min(len(known.champion), len(known.candidate), MOST_LABELLED)
     if least < rules.min_labelled:
@@ -259,6 +261,8 @@ def look_at(losses: Losses, rules: Rules, seed: int = 0) -> Quality | None:
 
 def _known(losses: Losses) -> Losses:
     """Without the rows whose loss is not a number."""
+    import numpy as np
+
     old, new = np.isfinite(losses.champion), np.isfinite(losses.candidate)
     if losses.paired:
         old = new = old & new
@@ -271,6 +275,10 @@ def _known(losses: Losses) -> Losses:
 
 def _drawn_gains(losses: Losses, rows: int, rng: np.random.Generator) -> np.ndarray:
     """How much lower the candidate's mean loss is, in each bootstrap sample (SAMPLES,)."""
+    import numpy as np
+
+    from treadle.bootstrap import resamples
+
     old, new = losses.champion[:rows], losses.candidate[:rows]
     old_blocks, new_blocks = (
         None if b is None else b[:rows] for b in (losses.champion_blocks, losses.candidate_blocks)

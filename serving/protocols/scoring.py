@@ -125,9 +125,11 @@ def _json(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(body)
+        content = json.loads(body.decode("utf-8"))
+        json.dumps(content, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON in UTF-8.", 400) from None
+    return content
 
 
 def _of_split(content: Any, names: Sequence[str]) -> Table:  # noqa: ARG001 - one signature for all forms

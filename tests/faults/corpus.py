@@ -178,7 +178,8 @@ def _values(route: Route) -> Iterator[Case]:
         for literals, refused in ((NOT_JSON, True), (NEVER, route.own), (wrong, route.own), (ODD, False)):
             for literal in literals:
                 name = f"{route.name}: {literal[:30]!r} as {column.kind}"
-                yield Case(name, _post(route, body.replace(hole, literal)), route, refused)
+                missing = literal == b"NaN" and route.name.startswith("mlflow")  # as MLflow's clients write it
+                yield Case(name, _post(route, body.replace(hole, literal)), route, refused and not missing)
 
 
 def _documents(route: Route) -> Iterator[Case]:

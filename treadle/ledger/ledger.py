@@ -32,6 +32,7 @@ from treadle.ledger.records import (
     to_us,
 )
 from treadle.ledger.tables import (
+    audit,
     costs,
     decisions,
     feedback,
@@ -100,6 +101,12 @@ class Ledger:
                 log.error("the audit is not what it was when %s was written; see `treadle audit verify`", self.anchor)
         except (OSError, SQLAlchemyError, Unavailable) as error:
             log.warning("%s was not written: %s", self.anchor, type(error).__name__)
+
+    def is_blank(self) -> bool:
+        """Whether nothing ever happened here, not even a reset: a database that was lost, or is another one."""
+        with self.engine.connect() as connection:
+            rows = [connection.execute(select(table).limit(1)).first() for table in (versions, audit)]
+        return rows == [None, None]
 
     # Predictions and labels
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from treadle.release import Mode, Rules, State
+if TYPE_CHECKING:  # it judges with NumPy, which the ledger does without
+    from treadle.release import Mode, Rules, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -31,8 +30,10 @@ from treadle.ledger.tables import (
     shadow_answers,
     versions,
 )
-from treadle.losses import losses_of_answers
 from treadle.release import COUNTS, MOST_LABELLED, Evidence, Judgement, Latencies, Losses, Mode, Rules, State
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _DAY_US = 86_400_000_000
 _read_rules = msgspec.json.Decoder(Rules).decode
@@ -229,6 +230,8 @@ class Releases:
 
         Of a shadow, of the rows that both answered; of a canary, of what each answered to its own callers.
         """
+        import numpy as np
+
         if release.mode == "shadow":
             rows = self._shadow_rows(release)
             days = np.array([row.at_us // _DAY_US for row in rows])
@@ -307,6 +310,8 @@ def _evidence(row: Any) -> Evidence:
 
 
 def _losses(release: Release, rows: Iterable[Any], column: str) -> np.ndarray:
+    from treadle.losses import losses_of_answers
+
     known = list(rows)
     labels = [json.loads(row.label) for row in known]
     return losses_of_answers(release.rules.metric, labels, [json.loads(getattr(row, column)) for row in known])

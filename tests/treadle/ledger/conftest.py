@@ -21,10 +21,16 @@ def postgresql_server(tmp_path_factory):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request, tmp_path):
+def url(request, tmp_path):
+    """Of an empty database."""
     if request.param == "sqlite":
-        return Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
     server = request.getfixturevalue("postgresql_server")
     name = f"t{uuid.uuid4().hex}"
     server.psql(f"CREATE DATABASE {name}")
-    return Ledger.open(server.get_uri(name))
+    return server.get_uri(name)
+
+
+@pytest.fixture
+def ledger(url):
+    return Ledger.open(url)

@@ -142,7 +142,7 @@ class Registry:
         except Unavailable as error:
             logging.getLogger(__name__).warning("%s serves; its aliases in MLflow are set later: %s", name, error)
 
-    def delete(self, name: str, version: int) -> None:
+    def delete(self, name: str, version: int, who: str = "flow") -> None:
         """Delete a version that nothing points at: its ledger row, its bundle, its evidence, and it in MLflow.
 
         Raises:
@@ -154,7 +154,7 @@ class Registry:
             raise Conflict(
                 f"Version {version} of '{name}' is {', '.join(sorted(held))}; move the alias before deleting it."
             )
-        self.ledger.remove_version(name, version)
+        self.ledger.remove_version(name, version, who)
         shutil.rmtree(self.settings.bundles_dir / name / str(version), ignore_errors=True)
         shutil.rmtree(Evidence(self.settings, name).of(version), ignore_errors=True)
         with _outages_told():

@@ -137,7 +137,7 @@ def _hold_version(connection: Connection, model: str, version: int) -> None:
         raise NotFound(f"'{model}' has no version {version} to promote. `treadle models {model}` lists its versions.")
 
 
-def remove_version(engine: Engine, model: str, version: int) -> None:
+def remove_version(engine: Engine, model: str, version: int, who: str = "flow") -> None:
     """Delete a version's record, unless it serves or would serve after a rollback.
 
     Raises:
@@ -152,6 +152,7 @@ def remove_version(engine: Engine, model: str, version: int) -> None:
         if champion is not None and version in {champion.version, champion.previous}:
             role = "the champion" if version == champion.version else "what a rollback restores"
             raise Conflict(f"Version {version} of '{model}' is {role}; promote another version before deleting it.")
+        record(connection, who, "delete version", model, version, None)
 
 
 def _lost(model: str, expected: int | None) -> Conflict:

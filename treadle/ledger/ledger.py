@@ -260,9 +260,10 @@ class Ledger:
         except IntegrityError as error:
             raise Conflict(f"Version {version.version} of '{version.model}' is registered already.") from error
 
-    def remove_version(self, model: str, version: int) -> None:
+    def remove_version(self, model: str, version: int, who: str = "flow") -> None:
         """Delete a version's record; see `treadle.ledger.champions.remove_version`."""
-        champion_rows.remove_version(self.engine, model, version)
+        champion_rows.remove_version(self.engine, model, version, who)
+        self.keep_anchor()
 
     def version(self, model: str, version: int) -> Version | None:
         """One version's record."""

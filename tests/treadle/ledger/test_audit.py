@@ -166,7 +166,7 @@ def test_a_change_that_is_rolled_back_leaves_no_row(audited):
     assert (found.rows, found.trouble) == (10, None)
 
 
-def test_promotion_rollback_and_reset_are_in_the_audit_and_refused_ones_are_not(ledger):
+def test_what_changes_versions_is_in_the_audit_and_what_was_refused_is_not(ledger):
     for number in (1, 2, 3):
         ledger.add_version(Version("m", number, "run", f"b/{number}", "d" * 64, "linear", {}, {}, None))
     ledger.promote("m", 1, None, reason="first", who="ann")
@@ -176,11 +176,14 @@ def test_promotion_rollback_and_reset_are_in_the_audit_and_refused_ones_are_not(
     ledger.rollback("m", who="ann")
     with pytest.raises(NotFound):
         ledger.rollback("other", who="bob")
+    with pytest.raises(Conflict):
+        ledger.remove_version("m", 1, "bob")
+    ledger.remove_version("m", 3, "ann")
     ledger.forget("m", "ann")
     rows = last(ledger.engine, 10)
     assert [(row.who, row.what, row.subject, row.before, row.after) for row in rows] == [
         ("ann", "promote", "m", None, 1), ("flow", "promote", "m", 1, 2), ("ann", "rollback", "m", 2, 1),
-        ("ann", "reset", "m", 3, 0),
+        ("ann", "delete version", "m", 3, None), ("ann", "reset", "m", 2, 0),
     ]  # fmt: skip
     assert {row.outcome for row in rows} == {"allowed"}
     assert verify(ledger.engine).trouble is None

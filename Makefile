@@ -51,10 +51,18 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not faults"
+	$(call tested,not slow and not faults)
 
 test-all: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not faults"
+	$(call tested,not faults)
+
+# Real servers on a busy machine miss a deadline now and then. What failed is run once more, alone and in order, as
+# CPython's own tests are: a defect fails again, a flake is named and the run passes.
+define tested
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "$(1)" || { test $$? -eq 1 \
+		&& echo "Once more, alone, what failed. If it passes now it is a flake: mend it." \
+		&& $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 1 -p no:randomly -m "$(1)"; }
+endef
 
 faults: $(INSTALLED)
 	FAULTS_LONG=1 $(BIN)/pytest tests/faults -p no:randomly -q --deselect tests/faults/test_soak.py

@@ -55,7 +55,10 @@ def meter() -> Generator[Meter]:
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds since this process began: its own, those of children that were waited for, and of living ones."""
+    """CPU seconds since this process began: its own, those of children that were waited for, and of living ones.
+
+    Living ones are counted in the system's ticks (10 ms, rounded down), so that a young child's time can be short by two.
+    """
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used) + _living_cpu_seconds()
 

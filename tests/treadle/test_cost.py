@@ -5,6 +5,8 @@ import time
 
 from treadle.cost import meter
 
+# The system counts a living child in ticks of a hundredth of a second, each of its kinds rounded down.
+TICKS_S = 0.05
 BURN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
 
 
@@ -25,7 +27,7 @@ def test_own_work_is_counted_and_sleep_is_not():
 def test_a_finished_child_is_counted():
     with meter() as spent:
         subprocess.run([sys.executable, "-S", "-c", BURN], check=True)
-    assert spent.cpu_seconds >= 0.3
+    assert spent.cpu_seconds >= 0.3 - TICKS_S
 
 
 def test_a_living_child_is_counted_once_before_and_after_it_ends():
@@ -39,9 +41,9 @@ def test_a_living_child_is_counted_once_before_and_after_it_ends():
         child.stdout.readline()
         living = spent.cpu_seconds
         child.communicate(b"\n")
-    assert living >= 0.3
-    assert living <= spent.cpu_seconds + 0.02
-    assert spent.cpu_seconds < 0.6
+    assert living >= 0.3 - TICKS_S
+    assert living <= spent.cpu_seconds + TICKS_S
+    assert spent.cpu_seconds < 1.5 * living + TICKS_S
 
 
 def test_what_was_spent_before_is_not_counted():

@@ -19,7 +19,7 @@ from treadle.data import conform, load_schema
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED
 from treadle.ledger import Ledger, Version
-from treadle.onnx_export import frame_to_inputs, run_onnx
+from treadle.onnx_export import frame_to_inputs, pack, run_onnx
 from treadle.problems import load_problem
 from treadle.project import load_project
 from treadle.reading import read_table
@@ -94,7 +94,8 @@ def prepare(home: Path) -> Workload:
 
 def _publish(settings: Settings, model: Any, schema: Any, asked: pd.DataFrame) -> None:
     """Put the pipeline into a bundle and make it the champion."""
-    onnx_bytes = load_family("gradient-boosting").to_onnx(model, schema).SerializeToString()
+    graph = load_family("gradient-boosting").to_onnx(model, schema)
+    onnx_bytes, packed = graph.SerializeToString(), pack(graph, model[0], frame_to_inputs(asked, schema.features))
     first = json.loads(asked.head(1).to_json(orient="records", double_precision=15))[0]
     answer = run_onnx(onnx_bytes, frame_to_inputs(asked.head(1), schema.features))
     manifest = Manifest(
@@ -108,7 +109,7 @@ def _publish(settings: Settings, model: Any, schema: Any, asked: pd.DataFrame) -
     ledger = Ledger.open(settings)
     begin_signing(settings, ledger)
     folder = settings.bundles_dir / MODEL / "1"
-    digest = write_bundle(folder, onnx_bytes, manifest, signer(settings))
+    digest = write_bundle(folder, onnx_bytes, manifest, signer(settings), packed)
     place = str(folder.relative_to(settings.home))
     ledger.add_version(Version(MODEL, 1, "benchmark", place, digest, "gradient-boosting", {}, {}, None))
     ledger.promote(MODEL, 1, None, reason="benchmark")

@@ -196,7 +196,7 @@ class Candidate:
     def _ask(self, job: Job) -> Outcome:
         assert self._child is not None  # noqa: S101 - `_ready` said so
         try:
-            values, seconds = self._child.answer(job.columns, self._deadline_s)
+            values, seconds = self._child.answer(self.model.inputs(job.columns), self._deadline_s)
             check_answer(self.model.manifest, values, "these rows")
         except IsolatedFailure as error:
             self._failures += not self._child.lives

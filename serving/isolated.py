@@ -45,9 +45,14 @@ class Load(msgspec.Struct, tag=True):
 
 
 class Ask(msgspec.Struct, tag=True):
-    """Rows by column: float64 as bytes, or texts."""
+    """Rows by input: float64 as bytes, or texts.
+
+    Attributes:
+        wide: The inputs of `numbers` that are matrices, with their widths.
+    """
 
     numbers: dict[str, bytes]
+    wide: dict[str, int]
     texts: dict[str, list[str]]
 
 
@@ -124,7 +129,7 @@ class Isolated:
         """Answer rows.
 
         Args:
-            columns: The model's inputs, float64 (n,) or text (n,).
+            columns: The model's inputs, float64 (n,) or (n, k), or text (n,).
             deadline_s: Seconds after which the child is killed.
 
         Returns:
@@ -135,8 +140,9 @@ class Isolated:
         """
         numbers = {name: values.tobytes() for name, values in columns.items() if values.dtype != object}
         texts = {name: values.tolist() for name, values in columns.items() if values.dtype == object}
+        wide = {name: values.shape[1] for name, values in columns.items() if values.ndim > 1}
         rows = len(next(iter(columns.values())))
-        told = self._exchange(Ask(numbers, texts), rows, deadline_s)
+        told = self._exchange(Ask(numbers, wide, texts), rows, deadline_s)
         if not 1 <= len(told.shape) <= 2 or told.shape[0] != rows or len(told.values) != 8 * int(np.prod(told.shape)):
             raise IsolatedFailure("shape", f"It answers {rows} rows with an array of shape {list(told.shape)}.")
         return np.frombuffer(told.values, dtype=np.float64).reshape(told.shape), told.seconds
@@ -258,6 +264,7 @@ def _limit_memory(size: int) -> None:
 
 def _answer(session: Any, ask: Ask) -> Told:
     columns = {name: np.frombuffer(values, dtype=np.float64) for name, values in ask.numbers.items()}
+    columns |= {name: columns[name].reshape(-1, width) for name, width in ask.wide.items()}
     columns |= {name: np.array(values, dtype=object) for name, values in ask.texts.items()}
     begun = time.perf_counter()
     values = session.run(None, columns)[0]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -126,7 +127,7 @@ class Lane:
 class Answer(NamedTuple):
     """What the model was asked in one run, and what it said; see `Releases.shadow`."""
 
-    columns: dict[str, np.ndarray]
+    columns: Callable[[], dict[str, np.ndarray]]
     values: np.ndarray
     ids: Sequence[str]
     seconds: float
@@ -140,9 +141,8 @@ def _contents(model: ServedModel, batch: list[Waiting]) -> tuple[list[bytes], An
         TreadleError: A row has no finite answer.
     """
     rows = batch[0].rows if len(batch) == 1 else [row for request in batch for row in request.rows]
-    columns = model.typed.columns(rows)
     begun = time.perf_counter()
-    values = model.answer(columns)
+    values = model.answer_rows(rows)
     seconds = time.perf_counter() - begun
     if not np.isfinite(values).all():
         raise TreadleError("There is no finite answer.")
@@ -151,4 +151,4 @@ def _contents(model: ServedModel, batch: list[Waiting]) -> tuple[list[bytes], An
         end = begin + len(request.rows)
         contents.append(encode_answers(model, ids[begin:end], values[begin:end]))
         begin = end
-    return contents, Answer(columns, values, ids, seconds, len(batch))
+    return contents, Answer(partial(model.typed.columns, rows), values, ids, seconds, len(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from serving.session import Session
 from serving.typed import TypedRows
 from treadle.bundle import Bundle, Manifest
 from treadle.errors import BadData
+from treadle.packing import Packer
 from treadle.privacy import Redactor, privacy_key
 from treadle.settings import Settings
 from treadle.trust import open_bundle
@@ -53,9 +55,22 @@ class ServedModel:
         said = {"model": self.name, "version": self.version, "digest": self.digest}
         return msgspec.json.encode(said)[:-1] + b',"predictions":'
 
+    @cached_property
+    def packer(self) -> Packer | None:
+        """Packs columns for the form that serves; `None` if it takes them as they are."""
+        return Packer(self.manifest.packed) if self.manifest.packed is not None else None
+
+    def inputs(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as the form that serves takes them."""
+        return columns if self.packer is None else self.packer.pack(columns)
+
     def answer(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Predictions (n,), or probabilities (n, n_classes)."""
-        return self.session.run(columns)
+        return self.session.run(self.inputs(columns))
+
+    def answer_rows(self, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
+        """As `answer`, for rows that `typed` has read."""
+        return self.session.run(self.typed.inputs(rows))
 
     def shape_answer(self, answer: np.ndarray) -> list[dict[str, Any]]:
         """Answers as callers get them: `prediction`, and `probabilities` by class."""
@@ -87,7 +102,9 @@ def open_model(settings: Settings, prover: Prover, name: str, version: int, fold
     redact = Redactor(redacted, privacy_key(settings)) if redacted else None
     prover.prove(bundle, f"Version {version} of '{name}'")
     try:
-        model = ServedModel(name, version, digest, bundle.manifest, Session(lambda: read().onnx_bytes), folder, redact)
+        model = ServedModel(
+            name, version, digest, bundle.manifest, Session(lambda: read().served_bytes), folder, redact
+        )
         _smoke(model)
     except BadData:
         raise

@@ -137,7 +137,9 @@ class Endpoints:
         if live is not None and missed is not None:  # the champion could: so it was not the caller's fault
             live.saw(missed, done.answered.asked.count)
         answered = done.answered
-        self.releases.shadow(answered.model, answered.asked.columns, answered.values, answered.ids, done.seconds)
+        self.releases.shadow(
+            answered.model, lambda: answered.asked.columns, answered.values, answered.ids, done.seconds
+        )
         return done
 
     async def _by_canary(self, live: Live, size: int, talk: Talk[T]) -> Done[T] | Outcome:

@@ -23,6 +23,7 @@ from serving.decode import to_columns
 from serving.isolated import Isolated, IsolatedFailure
 from treadle.bundle import Bundle, Manifest
 from treadle.errors import BadData
+from treadle.packing import Packer
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.serving")
@@ -132,10 +133,12 @@ class Prover:
         if self._child is None or not self._child.lives:
             self._child = Isolated(self._settings.isolated_memory_bytes)
         child = self._child
-        child.load(bundle.onnx_bytes, end - time.monotonic())
+        child.load(bundle.served_bytes, end - time.monotonic())
+        packer = Packer(bundle.manifest.packed) if bundle.manifest.packed is not None else None
         for trial in _trials(bundle.manifest):
             try:
-                values, _ = child.answer(trial.columns, max(0.001, end - time.monotonic()))
+                inputs = trial.columns if packer is None else packer.pack(trial.columns)
+                values, _ = child.answer(inputs, max(0.001, end - time.monotonic()))
             except IsolatedFailure as error:
                 raise IsolatedFailure(error.kind, f"Given {trial.what}: {error}") from None
             check_answer(bundle.manifest, values, trial.what)

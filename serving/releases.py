@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -174,7 +174,7 @@ class Releases:
     def shadow(
         self,
         model: ServedModel,
-        columns: Columns,
+        columns: Callable[[], Columns],
         values: np.ndarray,
         ids: Sequence[str],
         seconds: float,
@@ -184,7 +184,7 @@ class Releases:
 
         Args:
             model: The version that answered.
-            columns: What it answered.
+            columns: Gives what it answered; asked for only if there is a shadow.
             values: Its answer.
             ids: The rows' prediction ids.
             seconds: How long the model took.
@@ -196,7 +196,7 @@ class Releases:
             return
         live.champion_answered(seconds)
         if live.release.mode == "shadow":
-            live.beside(columns, values, ids)
+            live.beside(columns(), values, ids)
 
     def failed(self, model: ServedModel) -> None:
         """Count a request to which a champion had no answer and the one before it had one."""
@@ -273,7 +273,7 @@ class Releases:
         bundle = open_bundle(self._settings, name, number, folder, version.digest)
         self._prover.prove(bundle, f"Version {number} of '{name}'")
         frame = ServedModel(name, number, version.digest, bundle.manifest, Session(_never), folder)
-        return Candidate(self._settings, frame, bundle.onnx_bytes, release.rules.deadline_s)
+        return Candidate(self._settings, frame, bundle.served_bytes, release.rules.deadline_s)
 
     def _end(self, live: Live) -> None:
         live.candidate.stop()

@@ -14,6 +14,7 @@ import numpy as np
 
 from serving.decode import EPOCH, MAX_TEXT, moment_of
 from treadle.bundle import Manifest
+from treadle.packing import Packer
 
 _TYPES: dict[str, Any] = {
     "number": float | None,
@@ -22,6 +23,25 @@ _TYPES: dict[str, Any] = {
     "datetime": str | None,
     "category": str | None,
 }
+
+
+class _Packed:
+    """Rows straight into the packed matrices of one model, without a column in between."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        assert manifest.packed is not None  # noqa: S101 - who calls has looked
+        place = {column.name: index for index, column in enumerate(manifest.columns)}
+        packer = Packer(manifest.packed)
+        self._numbers = [place[name] for name in packer.numbers]
+        self._codes = [(codes, place[name]) for name, codes in packer.codes.items()]
+
+    def inputs(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+        inputs = {}
+        if self._numbers:  # None becomes NaN
+            inputs["numbers"] = np.array([[row[i] for i in self._numbers] for row in rows], dtype=np.float64)
+        if self._codes:
+            inputs["codes"] = np.array([[codes[row[i]] for codes, i in self._codes] for row in rows], dtype=np.float64)
+        return inputs
 
 
 class TypedRows:
@@ -37,6 +57,7 @@ class TypedRows:
         self._numbers = [(i, c.name) for i, c in enumerate(columns) if c.kind in {"number", "integer", "boolean"}]
         self._times = [(i, c.name) for i, c in enumerate(columns) if c.kind == "datetime"]
         self._texts = [(i, c.name) for i, c in enumerate(columns) if c.kind == "category"]
+        self._packed = _Packed(manifest) if manifest.packed is not None else None
 
     def decode(self, body: bytes, max_rows: int) -> list[tuple[Any, ...]] | None:
         """The rows of a clean body as tuples in the manifest's order; `None` if it is not one."""
@@ -73,6 +94,10 @@ class TypedRows:
                 else:
                     row[index] = math.nan
         return list(map(tuple, timed))
+
+    def inputs(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+        """Rows as the inputs of the form that serves: packed where there is such a form."""
+        return self.columns(rows) if self._packed is None else self._packed.inputs(rows)
 
     def columns(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
         """Rows as the ONNX inputs: float64 (n,) a number or time, text (n,) a category; NaN or "" if not known."""

@@ -20,7 +20,7 @@ from treadle.families import load_family
 from treadle.families.storage import TRUSTED
 from treadle.labeling import audit_labels
 from treadle.ledger import Ledger
-from treadle.onnx_export import Parity, check_parity, frame_to_inputs, run_onnx
+from treadle.onnx_export import Parity, check_parity, frame_to_inputs, pack, run_onnx
 from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
@@ -50,7 +50,8 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     learned = parts_of(turn, rows, *LEARNED)
     unseen = parts_of(turn, rows, "holdout")
     model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params)
-    onnx_bytes = load_family(rehearsal.family).to_onnx(model, schema).SerializeToString()
+    graph = load_family(rehearsal.family).to_onnx(model, schema)
+    onnx_bytes = graph.SerializeToString()
     y = problem.encode_target(learned[schema.target], schema)
     held = unseen if len(unseen) else learned.tail(1000)
     parity = check_parity(model, onnx_bytes, held, schema, problem, float(np.std(y)))
@@ -70,6 +71,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
         params=rehearsal.params,
         metrics=scores.metrics,
         onnx_bytes=onnx_bytes,
+        packed=pack(graph, model[0], frame_to_inputs(held, schema.features)),
         manifest=manifest,
         data_until=_until(learned),
         tags=tags,

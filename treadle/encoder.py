@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from treadle.algebra import NumpyAlgebra, OnnxAlgebra
+from treadle.algebra import NumpyAlgebra, OnnxAlgebra, PackedAlgebra
 from treadle.errors import BadData
 
 if TYPE_CHECKING:
@@ -93,9 +93,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def to_onnx(self) -> onnx.ModelProto:
         """The encoder as ONNX: one rank-1 input a column (double, or string for categories), output `features`."""
+        return self._graph(OnnxAlgebra())
+
+    def to_packed_onnx(self) -> tuple[onnx.ModelProto, list[str], dict[str, tuple[str, ...]]]:
+        """The encoder as ONNX behind two matrices for all columns together.
+
+        Returns:
+            The graph; the columns of its input `numbers`; those of its input `codes`, with their categories.
+        """
+        algebra = PackedAlgebra([*self._named(*NUMBERS), *self._named("datetime")])
+        return self._graph(algebra), algebra.packed, algebra.levels
+
+    def _graph(self, graph: OnnxAlgebra) -> onnx.ModelProto:
         from onnx import TensorProto, helper
 
-        graph = OnnxAlgebra()
         out = self._encode(graph)
         graph.nodes.append(helper.make_node("Identity", [out.name], ["features"]))
         output = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", self.n_features_out_])

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from treadle.bundle import Manifest, write_bundle
+from treadle.bundle import Manifest, Packed, write_bundle
 from treadle.errors import Conflict, Unavailable
 from treadle.evidence import Evidence
 from treadle.ledger import Champion, Ledger, Version
@@ -45,6 +45,7 @@ class Candidate:
     manifest: Manifest
     data_until: datetime | None
     tags: dict[str, str]
+    packed: Packed | None = None
 
 
 class Registry:
@@ -63,6 +64,8 @@ class Registry:
             The version's number.
         """
         refuse_what_reaches_out(candidate.onnx_bytes)
+        if candidate.packed is not None:
+            refuse_what_reaches_out(candidate.packed.onnx_bytes)
         begin_signing(self.settings, self.ledger)
         self._ensure_model(check_name(name))
         with _outages_told():
@@ -70,7 +73,7 @@ class Registry:
             version = self._new_number(name, candidate)
             folder = self.settings.bundles_dir / name / str(version)
             manifest = msgspec.structs.replace(candidate.manifest, version=version)
-            digest = write_bundle(folder, candidate.onnx_bytes, manifest, signer(self.settings))
+            digest = write_bundle(folder, candidate.onnx_bytes, manifest, signer(self.settings), candidate.packed)
             mlflow.set_model_version_tag(name, str(version), "bundle_digest", digest)
             self.ledger.add_version(
                 Version(

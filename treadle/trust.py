@@ -36,6 +36,8 @@ def open_bundle(settings: Settings, name: str, version: int, folder: Path, diges
     if (bundle.manifest.model, bundle.manifest.version or version) != (name, version):
         raise BrokenBundle(f"{folder} is not the bundle of '{name}' version {version}; register the version again.")
     refuse_what_reaches_out(bundle.onnx_bytes)
+    if bundle.packed_bytes is not None:
+        refuse_what_reaches_out(bundle.packed_bytes)
     return bundle
 
 

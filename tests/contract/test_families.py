@@ -7,7 +7,8 @@ import pytest
 from treadle.errors import BadData, BadProject, NotFound
 from treadle.families import FAMILIES, load_family
 from treadle.families.storage import load_model, save_model
-from treadle.onnx_export import check_parity
+from treadle.onnx_export import check_parity, frame_to_inputs, pack, run_onnx
+from treadle.packing import Packer
 from treadle.problems import PROBLEMS, load_problem
 
 CASES = [(family, problem) for family in FAMILIES for problem in PROBLEMS if problem in load_family(family).problems]
@@ -58,9 +59,8 @@ def test_saved_model_answers_the_same(case, tmp_path):
     assert np.array_equal(problem.predict(model, frame), problem.predict(load_model(tmp_path / "model.skops"), frame))
 
 
-def test_onnx_agrees_on_missing_unseen_and_large_values(case):
-    family, problem, schema, frame, y = case
-    model = fit(case).model
+def hard_rows(frame):
+    """10,000 rows with everything that is odd and allowed."""
     rng = np.random.default_rng(1)
     hard = frame.sample(10_000, replace=True, random_state=1).reset_index(drop=True)
     hard["size"] = hard["size"] + rng.normal(0, 5, len(hard))
@@ -71,11 +71,36 @@ def test_onnx_agrees_on_missing_unseen_and_large_values(case):
     hard.loc[rng.random(len(hard)) < 0.1, "plan"] = None
     hard["when"] = hard["when"] + pd.to_timedelta(rng.integers(0, 10**8, len(hard)), unit="s")
     hard.loc[rng.random(len(hard)) < 0.05, "when"] = pd.NaT
-    parity = check_parity(
-        model, family.to_onnx(model, schema).SerializeToString(), hard, schema, problem, float(np.std(y))
-    )
+    return hard
+
+
+def test_onnx_agrees_on_missing_unseen_and_large_values(case):
+    family, problem, schema, frame, y = case
+    model = fit(case).model
+    onnx_bytes = family.to_onnx(model, schema).SerializeToString()
+    parity = check_parity(model, onnx_bytes, hard_rows(frame), schema, problem, float(np.std(y)))
     assert parity.ok, parity
     assert parity.rows == 10_000
+
+
+def test_the_packed_form_answers_bit_for_bit_as_the_plain_one(case):
+    family, _, schema, frame, _ = case
+    model = fit(case).model
+    graph = family.to_onnx(model, schema)
+    columns = frame_to_inputs(hard_rows(frame), schema.features)
+    packed = pack(graph, model[0], columns)
+    assert packed is not None
+    assert packed.inputs.numbers == ("size", "serial", "member", "when")
+    assert set(packed.inputs.levels) == {"plan"}
+    quick = run_onnx(packed.onnx_bytes, Packer(packed.inputs).pack(columns))
+    assert np.array_equal(quick, run_onnx(graph.SerializeToString(), columns))
+
+
+def test_a_packed_form_that_answers_otherwise_is_left_out(case):
+    family, problem, schema, frame, y = case
+    graph = family.to_onnx(fit(case).model, schema)
+    other = fit((family, problem, schema, frame.assign(size=frame["size"] * 3 + 7), y)).model[0]
+    assert pack(graph, other, frame_to_inputs(frame, schema.features)) is None
 
 
 def test_fitted_params_reproduce_without_valid_rows(case):

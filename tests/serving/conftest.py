@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from starlette.testclient import TestClient
 
 from serving.app import create_app
-from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
+from treadle.bundle import Manifest, ManifestColumn, Packed, Smoke, write_bundle
 from treadle.ledger import Ledger, Version
 from treadle.settings import CHECKOUT, Settings
 from treadle.signing import signer
@@ -113,12 +113,12 @@ class Home:
         )  # fmt: skip
         return self.add(manifest, onnx_bytes or graph(bias, classes))
 
-    def add(self, manifest: Manifest, onnx_bytes: bytes) -> Path:
+    def add(self, manifest: Manifest, onnx_bytes: bytes, packed: Packed | None = None) -> Path:
         """Register a version of any model."""
         name, version = manifest.model, manifest.version
         folder = self.settings.bundles_dir / name / str(version)
         begin_signing(self.settings, self.ledger)
-        digest = write_bundle(folder, onnx_bytes, manifest, signer(self.settings))
+        digest = write_bundle(folder, onnx_bytes, manifest, signer(self.settings), packed)
         place = str(folder.relative_to(self.settings.home))
         self.ledger.add_version(Version(name, version, f"run{version}", place, digest, "linear", {}, {}, None))
         return folder
@@ -254,7 +254,16 @@ def _train(trained: Trained, toy: Callable[..., Any], name: str, kind: str, *how
     trained.frames[name] = fitted.frame
     manifest = fitted.manifest
     candidate = Candidate(
-        run_id, trained.uris[name], manifest.family, {}, manifest.metrics, fitted.onnx_bytes, manifest, None, {}
+        run_id,
+        trained.uris[name],
+        manifest.family,
+        {},
+        manifest.metrics,
+        fitted.onnx_bytes,
+        manifest,
+        None,
+        {},
+        fitted.packed,
     )
     registry = Registry(trained.settings, Ledger.open(trained.settings))
     registry.promote(name, registry.register(name, candidate), None, reason="for the tests")
@@ -268,6 +277,7 @@ class Fitted:
     schema: Any
     frame: Any
     onnx_bytes: bytes
+    packed: Packed | None
     manifest: Manifest
 
 
@@ -278,6 +288,7 @@ def fit_toy(
     """Fit a family to the toy table, with some parameters other than its own and without some columns."""
     from tasks.register import make_manifest
     from treadle.families import load_family
+    from treadle.onnx_export import frame_to_inputs, pack
     from treadle.problems import load_problem
     from treadle.project import Project
     from treadle.turn import Rows, Scores
@@ -291,12 +302,13 @@ def fit_toy(
     y = problem.encode_target(frame[schema.target], schema)
     params = family.defaults(problem) | params
     model = family.fit(frame, y, params, problem=problem, schema=schema, metric=problem.default_metric).model
-    onnx_bytes = family.to_onnx(model, schema).SerializeToString()
+    exported = family.to_onnx(model, schema)
+    onnx_bytes, packed = exported.SerializeToString(), pack(exported, model[0], frame_to_inputs(frame, schema.features))
     scores = Scores({problem.default_metric: 1.0}, {}, {}, "the toy")
     manifest = make_manifest(
         project, schema, family_name, problem.default_metric, scores, Rows("", len(frame), ""), frame, onnx_bytes
     )
-    return Fitted(model, schema, frame, onnx_bytes, manifest)
+    return Fitted(model, schema, frame, onnx_bytes, packed, manifest)
 
 
 @pytest.fixture(scope="session", name="fit_toy")

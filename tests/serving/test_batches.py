@@ -39,7 +39,7 @@ def address(module_home, fit_toy, serve):
     """The service of all families."""
     for family, problem in CASES:
         fitted = fit_toy(name_of(family, problem), problem, family, SMALL.get(family, {}))
-        module_home.add(msgspec.structs.replace(fitted.manifest, version=1), fitted.onnx_bytes)
+        module_home.add(msgspec.structs.replace(fitted.manifest, version=1), fitted.onnx_bytes, fitted.packed)
         module_home.promote(fitted.manifest.model)
     with serve(module_home.settings) as (_, address):
         yield address

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
-from treadle.bundle import Manifest, ManifestColumn, read_bundle, sign_bundle, write_bundle
+from treadle.bundle import Manifest, ManifestColumn, Packed, PackedInputs, read_bundle, sign_bundle, write_bundle
 from treadle.errors import BrokenBundle, Conflict, Untrusted
 from treadle.signing import Keyring
 
@@ -18,6 +18,7 @@ MANIFEST = Manifest(
     target="y",
     metric="mae",
 )
+PACKED = Packed(b"packed onnx", PackedInputs(("x",), {}))
 KEY = SigningKey.generate()
 KEYRING = Keyring({"ours": bytes(KEY.verify_key)})
 
@@ -29,15 +30,22 @@ def sign(content):
 @pytest.fixture
 def bundle(tmp_path):
     folder = tmp_path / "m" / "1"
-    return folder, write_bundle(folder, b"onnx", MANIFEST, sign)
+    return folder, write_bundle(folder, b"onnx", MANIFEST, sign, PACKED)
 
 
 def test_round_trip(bundle):
     folder, digest = bundle
     read = read_bundle(folder, digest, KEYRING)
     assert read.onnx_bytes == b"onnx"
-    assert read.manifest == msgspec.structs.replace(MANIFEST, files=read.manifest.files)
+    assert (read.packed_bytes, read.served_bytes) == (b"packed onnx", b"packed onnx")
+    assert read.manifest == msgspec.structs.replace(MANIFEST, files=read.manifest.files, packed=PACKED.inputs)
     assert not list(folder.parent.glob(".bundle-*"))
+
+
+def test_a_bundle_without_a_packed_form_serves_the_plain_one(tmp_path):
+    folder = tmp_path / "m" / "1"
+    read = read_bundle(folder, write_bundle(folder, b"onnx", MANIFEST, sign), KEYRING)
+    assert (read.packed_bytes, read.served_bytes, read.manifest.packed) == (None, b"onnx", None)
 
 
 def test_never_overwritten(bundle):
@@ -46,7 +54,7 @@ def test_never_overwritten(bundle):
     assert read_bundle(*bundle, KEYRING).onnx_bytes == b"onnx"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "manifest.json", "manifest.sig"])
+@pytest.mark.parametrize("name", ["model.onnx", "packed.onnx", "manifest.json", "manifest.sig"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "link", "pipe", "folder", "huge"])
 def test_harm_is_noticed(bundle, name, harm, tmp_path):
     folder, digest = bundle

@@ -29,7 +29,7 @@ class PackageSource(_Part):
 
     kind: Literal["package"]
     package: str
-    """Its name in the package index."""
+    """Its name in the package index; `treadle` is what this repository ships, `folder` then from its root."""
     version: str
     """The version whose digest is known; another one is taken when its files are the same."""
     folder: str = "."

@@ -57,6 +57,16 @@ class Done:
     cpu_seconds: float
 
 
+class Answering(Future[Done]):
+    """A request's answers when they come.
+
+    Attributes:
+        cpu_seconds: What a request took that failed; to a tick of the system, 10 ms.
+    """
+
+    cpu_seconds = 0.0
+
+
 @dataclass(frozen=True)
 class _Job:
     capability: str
@@ -64,7 +74,7 @@ class _Job:
     parameters: dict[str, Any]
     on_piece: Callable[[bytes], None] | None
     enough: threading.Event
-    done: Future[Done] = field(default_factory=Future)
+    done: Answering = field(default_factory=Answering)
 
 
 class Pool:
@@ -73,11 +83,12 @@ class Pool:
     Args:
         settings: The installation.
         share: The part of the installation's memory for ready models that this process may use.
+        limits: Of one request; by default those of the settings.
     """
 
-    def __init__(self, settings: Settings, share: float = 1.0) -> None:
+    def __init__(self, settings: Settings, share: float = 1.0, limits: Limits | None = None) -> None:
         self.settings = settings
-        self.limits = Limits.of(settings)
+        self.limits = limits or Limits.of(settings)
         self.memory_mb = max(256, int(settings.ready_memory_mb * share))
         self._lock = threading.Lock()
         self._room = threading.Lock()
@@ -93,7 +104,7 @@ class Pool:
         model: str | None = None,
         on_piece: Callable[[bytes], None] | None = None,
         enough: threading.Event | None = None,
-    ) -> tuple[Entry, Future[Done]]:
+    ) -> tuple[Entry, Answering]:
         """Have a capability answer inputs.
 
         Args:
@@ -177,6 +188,7 @@ class _Runner:
         self.used = time.monotonic()
         self._pool = pool
         self._folder = folder
+        self._run_s = pool.limits.run_s
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MOST_WAITING)
         self._at_work = threading.Lock()
         self._child: Process | None = None
@@ -247,20 +259,21 @@ class _Runner:
     def _do(self, job: _Job) -> None:
         if job.enough.is_set() or not job.done.set_running_or_notify_cancel():
             return
+        child: Process | None = None
+        before = 0.0
         try:
-            said = self._answer(job)
+            child = self._ready(job.capability)
+            before = child.cpu_seconds
+            ask = wire.Ask(job.capability, job.inputs, job.parameters, job.on_piece is not None)
+            said = child.ask(ask, self._run_s, job.on_piece, job.enough.is_set)
         except BaseException as error:  # noqa: BLE001 - the one who waits must hear of it, whatever it is
+            if child is not None:
+                job.done.cpu_seconds = max(0.0, child.cpu_seconds - before)
             job.done.set_exception(error)
             return
         job.done.set_result(
             Done(self.entry, bytes(said.answers), said.confidence, said.facts, said.seconds, said.cpu_seconds)
         )
-
-    def _answer(self, job: _Job) -> wire.Answered:
-        child = self._ready(job.capability)
-        stream = job.on_piece is not None
-        ask = wire.Ask(job.capability, job.inputs, job.parameters, stream)
-        return child.ask(ask, self._pool.limits.run_s, job.on_piece, job.enough.is_set)
 
     def _ready(self, capability: str) -> Process:
         """A child that has the model open for a capability."""
@@ -270,7 +283,7 @@ class _Runner:
             prepare(capability, self.entry, self._folder, self._pool.settings)
             self._child = Process(self._pool.memory_mb)
         if capability not in self._open:
-            order = open_order(capability, self.entry, self._folder, self._pool.settings)
+            order = open_order(capability, self.entry, self._folder, self._pool.settings, self._pool.limits)
             try:
                 self._child.tell(order, OPEN_S)
             except OSError as error:
@@ -285,12 +298,12 @@ class _Runner:
         self._open.clear()
 
 
-def open_order(capability: str, entry: Entry, folder: Path, settings: Settings) -> wire.Open:
+def open_order(capability: str, entry: Entry, folder: Path, settings: Settings, limits: Limits) -> wire.Open:
     """What a child is told to open."""
     content = entry.model_dump_json(exclude_defaults=True).encode()
     made = str(made_folder(entry, settings))
     memory_mb = settings.ready_memory_mb
-    return wire.Open(capability, content, str(folder), made, asdict(Limits.of(settings)), memory_mb)
+    return wire.Open(capability, content, str(folder), made, asdict(limits), memory_mb)
 
 
 def prepare(capability: str, entry: Entry, folder: Path, settings: Settings) -> bool:
@@ -308,7 +321,7 @@ def prepare(capability: str, entry: Entry, folder: Path, settings: Settings) -> 
         if made.exists():
             return False
         fresh = Path(tempfile.mkdtemp(dir=made.parent, prefix=".new-"))
-        order = open_order(capability, entry, folder, settings)
+        order = open_order(capability, entry, folder, settings, Limits.of(settings))
         order.made = str(fresh)
         child = Process(max(settings.ready_memory_mb, 8192))
         try:

@@ -22,6 +22,7 @@ from treadle.errors import TreadleError, Unavailable
 LOOK_S = 0.2
 """How often the memory of a process that is at work is looked at."""
 PAGE_BYTES = resource.getpagesize()
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Ended(Unavailable):
@@ -45,6 +46,7 @@ class Process:
 
     def __init__(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
+        self._cpu_seconds = 0.0
         ours, theirs = socket.socketpair()
         self._channel = ours
         with theirs:
@@ -72,6 +74,15 @@ class Process:
         except (OSError, IndexError):
             return 0
         return pages * PAGE_BYTES >> 20
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has used, to a tick of the system; what it had when it was killed, afterwards."""
+        if self._channel.fileno() >= 0:
+            with suppress(OSError, IndexError, ValueError):
+                fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+                self._cpu_seconds = (int(fields[11]) + int(fields[12])) / TICKS
+        return self._cpu_seconds
 
     def tell(self, order: wire.Open | wire.Prepare, deadline_s: float) -> None:
         """Have it open or prepare a model.
@@ -161,6 +172,7 @@ class Process:
 
     def kill(self) -> int:
         """End the child at once; its exit code."""
+        _ = self.cpu_seconds  # its last chance to be told
         self.cut()
         code = self._child.wait()
         self._channel.close()

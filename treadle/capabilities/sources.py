@@ -9,7 +9,7 @@ from pathlib import Path
 
 from treadle.capabilities.catalog import Entry, HubSource, PackageSource, choose, entries_of
 from treadle.errors import TreadleError
-from treadle.settings import Settings
+from treadle.settings import CHECKOUT, Settings
 
 REFUSED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".py", ".msgpack", ".joblib")
 """Endings of files that can run code when they are opened, or are code; a hub model's are never read."""
@@ -94,6 +94,8 @@ def hub_folder(source: HubSource, settings: Settings) -> Path | None:
 
 
 def _in_package(source: PackageSource) -> Path | None:
+    if source.package == "treadle":  # what this repository itself ships
+        return CHECKOUT / source.folder
     try:
         found = metadata.distribution(source.package)
     except metadata.PackageNotFoundError:

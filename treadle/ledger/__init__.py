@@ -3,6 +3,7 @@
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.ready import ANSWERED, ReadyCall, ReadyCalls
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -18,6 +19,7 @@ from treadle.ledger.records import (
 from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
+    "ANSWERED",
     "Champion",
     "Counts",
     "DecisionRow",
@@ -29,6 +31,8 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "ReadyCall",
+    "ReadyCalls",
     "Release",
     "Releases",
     "Row",

@@ -37,6 +37,7 @@ from treadle.ledger.tables import (
     decisions,
     feedback,
     predictions,
+    ready_calls,
     release_evidence,
     releases,
     shadow_answers,
@@ -448,6 +449,7 @@ class Ledger:
             old = select(predictions.c.id).where(predictions.c.arrived_us < to_us(before))
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
             connection.execute(delete(shadow_answers).where(shadow_answers.c.arrived_us < to_us(before)))
+            connection.execute(delete(ready_calls).where(ready_calls.c.at_us < to_us(before)))
             return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
 

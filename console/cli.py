@@ -14,6 +14,7 @@ import typer
 from console.access_cli import audit_app, keys_app
 from console.options import Json
 from console.options import read_settings as _settings
+from console.ready_cli import ready_app
 from console.release_cli import release_app
 
 if TYPE_CHECKING:
@@ -322,6 +323,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 
 
 app.add_typer(release_app, name="release")
+app.add_typer(ready_app, name="ready")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 

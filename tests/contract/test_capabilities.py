@@ -14,7 +14,7 @@ from treadle.capabilities.catalog import PackageSource, entries_of, read_catalog
 from treadle.capabilities.limits import BadInput, TooMuch
 from treadle.capabilities.pool import Pool
 from treadle.capabilities.protocol import MEDIA
-from treadle.capabilities.sources import digest_of, files_of, is_installed, locate
+from treadle.capabilities.sources import digest_of, is_installed, locate
 from treadle.errors import NotFound
 from treadle.settings import CHECKOUT, Settings
 
@@ -105,8 +105,8 @@ def test_what_ships_is_what_the_catalog_knows():
         folder = locate(entry, HERE)
         if folder is None or not isinstance(entry.source, PackageSource):
             continue
-        assert digest_of(folder, files_of(entry)) == entry.digest, entry.model
-        assert sum((folder / name).stat().st_size for name in files_of(entry)) == entry.size_bytes, entry.model
+        assert digest_of(folder, entry.source.files) == entry.digest, entry.model
+        assert sum((folder / name).stat().st_size for name in entry.source.files) == entry.size_bytes, entry.model
 
 
 def test_no_default_is_for_research_only():

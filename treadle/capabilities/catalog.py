@@ -52,13 +52,6 @@ class HubSource(_Part):
     """The files that are read; filled in when it is installed."""
 
 
-class YoursSource(_Part):
-    """A model that this installation trained and registered; its champion answers."""
-
-    kind: Literal["yours"]
-    project: str
-
-
 class Measured(_Part):
     """A figure, and what it was measured on."""
 
@@ -74,7 +67,7 @@ class Entry(_Part):
     model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Its name here, which callers may ask for and every answer tells."""
     version: str
-    source: Annotated[PackageSource | HubSource | YoursSource, Field(discriminator="kind")]
+    source: Annotated[PackageSource | HubSource, Field(discriminator="kind")]
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the files, see `treadle.capabilities.sources.digest_of`; `None` for what is not installed yet."""
     licence: str

@@ -55,7 +55,7 @@ class DetectLanguage(protocol.Capability):
             from py3langid.langid import LanguageIdentifier
         except ImportError:
             raise missing_guest("py3langid", "language") from None
-        self._path = weights.folder / weights.entry.source.files[0]  # type: ignore[union-attr]
+        self._path = weights.folder / weights.entry.source.files[0]
         self._identifier = LanguageIdentifier.from_modelpath(self._path, norm_probs=True)
 
     def run(self, inputs: Sequence[str], parameters: Languages) -> list[Detected]:

@@ -55,7 +55,7 @@ class ReadText(protocol.Capability):
             from rapidocr import RapidOCR
         except ImportError:
             raise missing_guest("rapidocr", "vision") from None
-        detector, turner, recognizer = (str(weights.folder / name) for name in weights.entry.source.files)  # type: ignore[union-attr]
+        detector, turner, recognizer = (str(weights.folder / name) for name in weights.entry.source.files)
         self._reader = RapidOCR(
             params={
                 "Global.log_level": "critical",

@@ -69,20 +69,10 @@ def is_installed(entry: Entry, settings: Settings) -> bool:
 def locate(entry: Entry, settings: Settings) -> Path | None:
     """The folder of a model's files, if all of them are here."""
     source = entry.source
-    if isinstance(source, PackageSource):
-        folder = _in_package(source)
-    elif isinstance(source, HubSource):
-        folder = hub_folder(source, settings)
-    else:
-        folder = settings.ready_dir / "yours" / source.project
-    if folder is None or not files_of(entry) or any(not (folder / name).is_file() for name in files_of(entry)):
+    folder = _in_package(source) if isinstance(source, PackageSource) else hub_folder(source, settings)
+    if folder is None or not source.files or any(not (folder / name).is_file() for name in source.files):
         return None
     return folder
-
-
-def files_of(entry: Entry) -> tuple[str, ...]:
-    """The names of a model's files, relative to its folder."""
-    return ("model.onnx", "manifest.json") if entry.source.kind == "yours" else entry.source.files
 
 
 def hub_folder(source: HubSource, settings: Settings) -> Path | None:
@@ -109,8 +99,8 @@ def verify(entry: Entry, folder: Path) -> None:
     Raises:
         Tampered: They differ.
     """
-    refuse_code(files_of(entry))
-    if entry.digest is not None and digest_of(folder, files_of(entry)) != entry.digest:
+    refuse_code(entry.source.files)
+    if entry.digest is not None and digest_of(folder, entry.source.files) != entry.digest:
         raise Tampered(
             f"The files of {entry.model} are not those that the catalog knows; install {entry.version} again."
         )

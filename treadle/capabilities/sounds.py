@@ -45,10 +45,11 @@ class Sound:
 def read_sound(content: bytes, limits: Limits) -> Sound:
     """Decode a sound: WAV, FLAC, Ogg, MP3 or AIFF.
 
-    What its header claims is not believed: it is read in pieces until its end or the limit, whichever comes first.
+    What its header claims is not believed: a WAV that promises more than it has is refused, and what claims to be too long
+    is not begun.
 
     Raises:
-        BadInput: It is none, or empty.
+        BadInput: It is none, empty, or shorter than its header says.
         TooMuch: It is longer than it may be.
     """
     try:
@@ -56,6 +57,7 @@ def read_sound(content: bytes, limits: Limits) -> Sound:
     except ImportError:
         raise missing_guest("soundfile", "speech") from None
     limits.check_upload(content)
+    _check_wave(content)
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as opened:
             rate, channels = opened.samplerate, opened.channels
@@ -73,6 +75,25 @@ def read_sound(content: bytes, limits: Limits) -> Sound:
     if not len(samples) or not np.isfinite(samples).all():
         raise BadInput("There is no sound in this file.")
     return Sound(resample(samples, rate))
+
+
+def _check_wave(content: bytes) -> None:
+    """Refuse a WAV whose header promises more than there is: no honest program wrote it, or it was cut off.
+
+    Raises:
+        BadInput: It does.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return
+    place = 12
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        if place + 8 + size > len(content):
+            raise BadInput("The WAV's header says that it is longer than the file is.")
+        if name == b"data":
+            return
+        place += 8 + size + size % 2  # chunks are padded to even lengths
+    raise BadInput("The WAV has no sound in it.")
 
 
 def _pieces(opened: SoundFile) -> Iterator[np.ndarray]:

@@ -36,6 +36,7 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/v1/ready": READ,
     "/v1/ready/{capability}": {**READ, **CALL},
     "/v1/ready/{capability}/hf": CALL,
+    "/v1/ready/jobs/{job}": READ,
     "/openai/v1/models": READ,
     "/openai/v1/models/{model}": READ,
     "/openai/v1/embeddings": CALL,

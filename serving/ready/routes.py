@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from serving.limits import whole_body
 from serving.problem_details import BadRequest
-from serving.ready import body
+from serving.ready import body, jobs
 from serving.ready.urls import Fetcher
 from serving.ready.work import Asked, ReadyModels, Said
 from treadle.capabilities import CAPABILITIES, Capability, load_capability
@@ -31,6 +31,7 @@ def add(app: FastAPI, ready: ReadyModels) -> None:
     """Add the routes."""
     routes = ReadyRoutes(ready)
     app.add_route("/v1/ready", routes.list, methods=["GET"])
+    jobs.add(app, ready)
     app.add_route("/v1/ready/{capability}", routes.one, methods=["GET"])
     app.add_route("/v1/ready/{capability}", routes.ask, methods=["POST"])
 
@@ -60,6 +61,8 @@ class ReadyRoutes:
         name = request.path_params["capability"]
         capability = load_capability(name)
         asked = await self._read(request, capability)
+        if jobs.is_wanted(request):
+            return await jobs.start(request, self._ready, capability, asked)
         if asked.stream or EVENTS in request.headers.get("accept", ""):
             return await self._stream(request, capability, asked)
         said = await self._ready.answer(request, name, asked, "own")

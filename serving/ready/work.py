@@ -80,6 +80,14 @@ class ReadyModels:
         """End all models."""
         self.pool.stop()
 
+    def take(self, request: Request, inputs: int) -> None:
+        """Count inputs against the limit of whoever asks.
+
+        Raises:
+            TooMany: They are not there at the moment.
+        """
+        self._quota.take(principal_of(request.scope), max(1, inputs))
+
     async def answer(self, request: Request, capability: str, asked: Asked, client: Client) -> Said:
         """Have a capability answer; the call is in the ledger before this returns.
 
@@ -148,7 +156,7 @@ class ReadyModels:
     ) -> tuple[Entry, Answering]:  # fmt: skip
         note_ready(capability)
         try:
-            self._quota.take(principal_of(request.scope), max(1, len(asked.inputs)))
+            self.take(request, len(asked.inputs))
             entry, answering = await asyncio.to_thread(
                 self.pool.ask, capability, asked.inputs, asked.parameters,
                 model=asked.model, on_piece=on_piece, enough=enough,

@@ -10,17 +10,21 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from treadle.errors import NotFound
+from treadle.capabilities.catalog import Entry
+from treadle.capabilities.pool import Answering, Done, Pool
+from treadle.errors import NotFound, TreadleError
 from treadle.settings import Settings
 
 State = Literal["waiting", "running", "completed", "failed"]
 MOST_INPUTS = 10_000
+SERVER_FAULT = 500
 KEPT_DAYS = 7.0
 """Jobs, with what was sent and answered, are removed so long after they were made."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -118,6 +122,32 @@ class Jobs:
         """Forget a job, with all that was sent and answered."""
         shutil.rmtree(self._existing(name))
 
+    def answer(self, name: str, pool: Pool) -> Iterator[tuple[Job, Entry, Done | None]]:
+        """Answer what a job has not answered yet; an input that cannot be answered says why, and the others go on.
+
+        Args:
+            name: The job.
+            pool: Where its model runs.
+
+        Yields:
+            After each input how the job is, the model, and what it took; `None` for an input that was refused.
+
+        Raises:
+            TreadleError: The model itself fails, or is not here; the job says so too.
+        """
+        begun = self.resume(name)
+        job = self.change(name, state="running", done=begun)
+        inputs, parameters = self.request(name)
+        try:
+            for given in inputs[begun:]:
+                entry, answering = pool.ask(job.capability, [given], parameters, model=job.model)
+                done, said = _said(answering, entry)
+                yield self.add(name, said), entry, done
+        except TreadleError as error:
+            self.change(name, state="failed", error=str(error))
+            raise
+        self.change(name, state="completed")
+
     def _existing(self, name: str) -> Path:
         folder = self._folder / name
         if not _ID.fullmatch(name) or not (folder / "state.json").is_file():
@@ -135,3 +165,15 @@ class Jobs:
         for folder in self._folder.glob("*"):
             if folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _said(answering: Answering, entry: Entry) -> tuple[Done | None, dict[str, Any]]:
+    """What an input cost, and what the job keeps of it."""
+    try:
+        done = answering.result()
+    except TreadleError as error:
+        if error.status >= SERVER_FAULT:
+            raise
+        return None, {"error": str(error)}
+    named = {"model": entry.model, "version": entry.version, "licence": entry.licence}
+    return done, named | {"answer": msgspec.msgpack.decode(done.answers)[0]}

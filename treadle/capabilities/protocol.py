@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
-from treadle.capabilities.catalog import Entry
+from treadle.capabilities.catalog import Entry, Runtime
 from treadle.capabilities.limits import BadInput, Limits
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Capability(ABC):
         Answer: The answer to one input.
         Piece: One piece of a streamed answer; `None` for what does not stream.
         hub_task: The task of `huggingface_hub.InferenceClient` that it answers, if there is one.
+        hub_runtime: What runs a model of the hub, such as one that `treadle ready install --hub` brings.
         example: Parameters of a request that works, for the documentation and the contract suite.
         example_text: An input of such a request, where inputs are texts.
     """
@@ -65,6 +66,7 @@ class Capability(ABC):
     Answer: ClassVar[type[msgspec.Struct]]
     Piece: ClassVar[type[msgspec.Struct] | None] = None
     hub_task: ClassVar[str | None] = None
+    hub_runtime: ClassVar[Runtime] = "transformers"
     example: ClassVar[Mapping[str, Any]] = {}
     example_text: ClassVar[str] = "The train to Vienna leaves at nine o'clock in the morning."
 

@@ -26,7 +26,7 @@ def answer_inputs(name: str) -> dict[str, Any]:
     jobs, calls = Jobs(settings), ReadyCalls(Ledger.open(settings))
     job = jobs.read(name)
     what = f"{job.capability}: {job.inputs} inputs"
-    progress = create_progress_artifact(progress=0.0, key=f"ready-{job.capability}", description=what)
+    progress: Any = create_progress_artifact(progress=0.0, key=f"ready-{job.capability}", description=what)
     pool = Pool(settings, limits=replace(Limits.of(settings), run_s=settings.ready_job_s))
     try:
         for job, entry, done in jobs.answer(name, pool):

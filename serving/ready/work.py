@@ -75,6 +75,7 @@ class ReadyModels:
         self._calls = ReadyCalls(ledger)
         self._metrics = metrics
         self._quota = quota
+        self._endings: set[asyncio.Task[Done]] = set()
 
     def stop(self) -> None:
         """End all models."""
@@ -144,11 +145,19 @@ class ReadyModels:
                     while piece is not None:
                         yield _unpack(piece)
                         piece = await pieces.get()
-            finally:
+            finally:  # a task, since whoever does not listen any more has this one cancelled
                 enough.set()
-                took.append(await self._ended(request, capability, entry, asked, client, begun, answering))
+                ending = asyncio.create_task(self._ended(request, capability, entry, asked, client, begun, answering))
+                self._endings.add(ending)
+                ending.add_done_callback(self._forget)
+            took.append(await ending)
 
         return entry, rest(), lambda: took[0] if took else None
+
+    def _forget(self, ending: asyncio.Task[Done]) -> None:
+        self._endings.discard(ending)
+        if not ending.cancelled():
+            ending.exception()  # who listened was told; who did not must not be logged as a surprise
 
     async def _begin(
         self, request: Request, capability: str, asked: Asked, on_piece: Callable[[bytes], None] | None = None,

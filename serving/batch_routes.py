@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -66,8 +66,7 @@ class Batches:
         arrow.require()
         body = await self._receive(request, stack)
         mark("receive")
-        self._take_place(stack)
-        stack.enter_context(self._endpoints.admission.admitted())
+        place = stack.enter_context(self._place())
         query = request.query_params
         wanted = arrow.Wanted(arrow.FORMS[body_type], query.get("ids"), query.get("at"), settings.max_stream_rows)
         rows, batches = await stack.enter_async_context(arrow.reading(body, model.manifest, wanted))
@@ -75,7 +74,7 @@ class Batches:
         self._endpoints.spend_of(request)(rows)
         writer = arrow.writer(form, model)
         first = await self._answer(model, writer, await anext(batches), 0)
-        rest = self._rest(model, writer, batches, first, begun)
+        rest = self._rest(model, writer, batches, first, begun, place)
         headers = {"x-model-version": str(model.version), "x-model-digest": model.digest}
         return _Streaming(rest, media_type=form, headers=headers)
 
@@ -107,10 +106,18 @@ class Batches:
     def _forget(self, size: int) -> None:
         self._on_disk -= size
 
-    def _take_place(self, stack: AsyncExitStack) -> None:
+    def _place(self) -> ExitStack:
+        """A place at work, left when this is closed: at the end of the answer, a moment before its reader's process ends.
+
+        Raises:
+            Overloaded: There is none.
+        """
         self._check(self._at_work < AT_ONCE)
+        place = ExitStack()
+        place.enter_context(self._endpoints.admission.admitted())
         self._at_work += 1
-        stack.callback(self._leave_place)
+        place.callback(self._leave_place)
+        return place
 
     def _leave_place(self) -> None:
         self._at_work -= 1
@@ -126,7 +133,7 @@ class Batches:
 
     async def _rest(
         self, model: ServedModel, writer: arrow.Writer, batches: AsyncIterator[Asked], first: tuple[int, bytes],
-        begun: float,
+        begun: float, place: ExitStack,
     ) -> AsyncIterator[bytes]:  # fmt: skip
         """The answer's content. What fails now, after its head went out, cuts it off, which callers notice."""
         rows, content = first
@@ -137,6 +144,7 @@ class Batches:
                 count, content = await self._answer(model, writer, asked, rows)
                 rows += count
                 yield content
+            place.close()  # before the caller has the whole answer and may ask again
             yield writer.end()
         except Exception as error:
             metrics.failed(model, "predict", status_of(error))

@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -348,3 +349,17 @@ def test_bodies_that_fill_the_disk_are_refused_and_forgotten(make_home, monkeypa
         monkeypatch.undo()
         for _ in range(3):
             assert read(ask(client, body(table(8)))).num_rows == 8
+
+
+@pytest.mark.e2e
+def test_as_many_callers_as_there_are_places_are_never_refused(home, serve):
+    whole = body(table(8))
+
+    def ask_again_and_again(address):
+        with httpx.Client(timeout=60) as client:
+            replies = [client.post(address, content=whole, headers={"content-type": STREAM}) for _ in range(5)]
+        return [reply.status_code for reply in replies]
+
+    with serve(home.settings) as (_, address), ThreadPoolExecutor(batch_routes.AT_ONCE) as callers:
+        statuses = list(callers.map(ask_again_and_again, [f"{address}{PATH}"] * batch_routes.AT_ONCE))
+    assert statuses == [[200] * 5] * batch_routes.AT_ONCE

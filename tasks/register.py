@@ -107,7 +107,15 @@ def make_manifest(
     project: Project, schema: Schema, family: str, metric: str, scores: Scores, rows: Rows,
     learned: pd.DataFrame, onnx_bytes: bytes,
 ) -> Manifest:  # fmt: skip
-    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them."""
+    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them.
+
+    Of personal columns it has no value: in its rows they are not known.
+    """
+    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
+    check_columns(named, [column.name for column in schema.columns])
+    schema = schema.without_values(project.privacy.personal)
+    hidden = [column.name for column in schema.features if column.name in project.privacy.personal]
+    learned = learned.assign(**{name: learned[name].mask(learned[name].notna()) for name in hidden})
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
     background = learned.sample(min(BACKGROUND_ROWS, len(learned)), random_state=project.split.seed + 1)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
@@ -115,8 +123,6 @@ def make_manifest(
         Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
     ]
     until = _until(learned)
-    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
-    check_columns(named, [column.name for column in schema.columns])
     return Manifest(
         model=project.name,
         problem=project.problem,
@@ -232,7 +238,7 @@ def _card(
             family=rehearsal.family,
             params=rehearsal.params,
             metric=pick_metric(problem, project.promote.metric),
-            schema=schema,
+            schema=schema.without_values(project.privacy.personal),
             rows={name: len(ids) for name, ids in turn.read("split.json").items()},
             digest=rows.digest,
             since=None if pd.isna(first) else first.isoformat(),

@@ -202,6 +202,11 @@ class Privacy(_Part):
         """The columns whose values the ledger does not have."""
         return {name: how for name, how in self.columns.items() if how != "keep"}
 
+    @property
+    def personal(self) -> frozenset[str]:
+        """The columns of which a version shows no value: what the ledger does not have, and whose a row is."""
+        return frozenset(self.redacted) | frozenset(filter(None, [self.subject]))
+
 
 class Watch(_Part):
     """How the model is watched."""

@@ -389,6 +389,9 @@ def _feedback() -> Iterator[Case]:
         [{"id": "a", "label": 1, STRANGER: CANARY}],
     ):
         yield Case("feedback: odd labels", _post(route, json.dumps({"labels": labels}).encode()), route, refused=True)
+    for keep in (1, "true", None, [], CANARY):
+        body = json.dumps({"labels": [{"id": "nobody", "label": 1.5}], "keep_early": keep}).encode()
+        yield Case("feedback: odd keep_early", _post(route, body), route, refused=True)
 
 
 NAMES = (

@@ -39,10 +39,19 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of a batch of labels: new ones, and ones that were there already."""
+    """What became of a batch of labels.
+
+    Attributes:
+        accepted: New ones.
+        repeated: Ones that were there already.
+        early: Ones that wait for their prediction.
+        ahead: Of all these, ones that are dated in the future: they count when their time comes.
+    """
 
     accepted: int
     repeated: int
+    early: int = 0
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

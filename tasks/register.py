@@ -11,6 +11,7 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
 from treadle.card import Card, Score, render_card
@@ -49,7 +50,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     problem = load_problem(project.problem)
     learned = parts_of(turn, rows, *LEARNED)
     unseen = parts_of(turn, rows, "holdout")
-    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params)
+    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params, history_of(turn))
     graph = load_family(rehearsal.family).to_onnx(model, schema)
     onnx_bytes = graph.SerializeToString()
     y = problem.encode_target(learned[schema.target], schema)
@@ -77,7 +78,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
         tags=tags,
     )
     version = Registry(settings, Ledger.open(settings)).register(project.name, candidate)
-    _keep_evidence(turn, rows, project, schema, rehearsal, version)
+    _keep_evidence(turn, rows, project, schema, rehearsal, version, scores)
     card = _card(turn, project, schema, rehearsal, scores, rows, learned, version, held_out, parity)
     log_text(settings, turn.run_id, card, "model-card.md")
     create_markdown_artifact(key=f"{project.name}-card", markdown=card, description=f"Model card of version {version}")
@@ -184,22 +185,27 @@ def _git_commit() -> str:
 
 
 def _keep_evidence(
-    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int, scores: Scores
 ) -> None:
     """What later judgements need: the rows seen, the frozen holdout, the reference, and the labels that look wrong."""
     settings = Settings()
     evidence = Evidence(settings, project.name)
     split = turn.read("split.json")
     evidence.freeze(split["holdout"])
-    evidence.keep_seen(version, [row for part in LEARNED for row in split[part]])
+    evidence.keep_seen(version, [row for part in (*LEARNED, "left_out") for row in split[part]])
+    evidence.keep_history(version, turn.read("history.json"))
     problem = load_problem(project.problem)
-    learned = parts_of(turn, rows, *LEARNED)
+    metric = pick_metric(problem, project.promote.metric)
+    low, high = scores.intervals[metric]
+    figures = {"metric": metric, "low": low, "high": high, "baseline": scores.baseline[metric]}
+    evidence.keep_rehearsal(version, figures | {"search": turn.read("search.json")["kind"]})
+    learned, history = parts_of(turn, rows, *LEARNED), history_of(turn)
     reference, judged, answer = make_reference(
         learned,
         schema,
         problem,
-        pick_metric(problem, project.promote.metric),
-        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params),
+        metric,
+        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params, history),
         seed=project.split.seed,
     )
     keep_reference(reference, evidence.of(version))
@@ -248,5 +254,6 @@ def _card(
             url=Settings().api_url,
             lineage={"MLflow run": turn.run_id} | _tags(project, rows),
             quarantined=rows.quarantined,
+            history=say_history(turn.read("history.json")),
         )
     )

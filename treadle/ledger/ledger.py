@@ -26,6 +26,7 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
     Row,
     VerdictRow,
     Version,
@@ -256,6 +257,10 @@ class Ledger:
     def champion(self, model: str) -> Champion | None:
         """The champion, `None` before the first promotion."""
         return champion_rows.read_champion(self.engine, model)
+
+    def last_promotion(self, model: str) -> Promotion | None:
+        """How the champion became it, `None` before the first."""
+        return champion_rows.read_promotion(self.engine, model)
 
     def champions(self) -> dict[str, Champion]:
         """Every model's champion."""

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from tasks.decide import decide_retrain
+from tasks.report import report_watch
 from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
@@ -28,4 +29,6 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
     """
     with metered(project, "watch", at):
         verdict = judge_window(project, at)
-        return verdict | decide_retrain(project, at, verdict)
+        decision = decide_retrain(project, at, verdict)
+        page = report_watch(project, at, verdict | decision)
+        return verdict | decision | page

@@ -21,6 +21,7 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/console.json": READ,
     "/page/page.css": LOOK,
     "/page/{file}": READ,
+    "/reports/{project}/looks/{path:path}": READ,
     "/reports/{project}/{path:path}": READ,
     "/login": {**LOOK, "POST": OPEN},
     "/logout": {"POST": OPEN},

@@ -8,6 +8,7 @@ const make = (tag, text, kind) => {
 };
 const put = (parent, ...children) => { parent.append(...children.filter(Boolean)); return parent; };
 const number = (value) => (value === null || value === undefined ? "—" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4 }));
+const unfolded = new Set(); // the page is written anew every few seconds, and what a person opened stays open
 const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "—");
 const link = (text, address) => { const a = make("a", text); a.href = address; return a; };
 
@@ -32,9 +33,18 @@ function card(model) {
     put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${model.verdict.rows} predictions, ${model.verdict.labelled} labelled`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   const reports = make("p");
-  if (model.verdict && model.verdict.report) put(reports, link("Drift report", model.verdict.report), make("span", "  "));
+  if (model.verdict && model.verdict.page) put(reports, link("This look", model.verdict.page), make("span", "  "));
+  if (model.verdict && model.verdict.report) put(reports, link("Evidently's report", model.verdict.report), make("span", "  "));
   if (model.validation) reports.append(link("Validation of the data", model.validation));
   if (reports.childNodes.length) section.append(reports);
+  if (model.looks.length > 1) {
+    const table = make("table");
+    for (const look of model.looks.slice(1)) put(table, put(make("tr"), put(make("td"), look.page ? link(moment(look.at), look.page) : moment(look.at)), make("td", look.verdict, look.verdict), make("td", look.reason)));
+    const folded = make("details");
+    folded.open = unfolded.has(model.name);
+    folded.addEventListener("toggle", () => (folded.open ? unfolded.add(model.name) : unfolded.delete(model.name)));
+    section.append(put(folded, make("summary", `${model.looks.length - 1} looks before`), table));
+  }
   if (model.decisions.length) {
     const table = make("table");
     for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.reason)));

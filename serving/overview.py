@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import Champion, Ledger, Releases, VerdictRow
+from treadle.ledger import AlertBook, Champion, Ledger, Releases, VerdictRow
 from treadle.look import FOLDER, page_name
 from treadle.settings import Settings
 
@@ -20,6 +20,18 @@ def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[d
     """Every model that is served, or that has a champion which cannot be."""
     names = {*champions.models, *(set(champions.troubles) & set(ledger.champions()))}
     return [summary(name, champions, ledger, settings) for name in sorted(names)]
+
+
+def open_alerts(ledger: Ledger) -> list[dict[str, Any]]:
+    """The open alerts of all projects, those without a model too; their pages as this service has them."""
+    rows = [alert.as_row() for alert in AlertBook(ledger).list()]
+    return [row | {"page": _below_here(row["page"])} for row in rows]
+
+
+def _below_here(address: str | None) -> str | None:
+    """A page's address without the name that the service had when it was written."""
+    place = (address or "").find("/reports/")
+    return address[place:] if address is not None and place >= 0 else None
 
 
 def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings) -> dict[str, Any]:

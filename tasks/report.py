@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 from prefect.runtime import flow_run
 
 from tasks.step import step
 from tasks.watch import features_of
+from treadle.alerts import notice_of_look, notice_of_stop
 from treadle.comparison import Comparison, compare_column
-from treadle.errors import Unavailable
+from treadle.courier import Courier
+from treadle.errors import TreadleError, Unavailable
 from treadle.evidence import Evidence
-from treadle.ledger import Ledger, VerdictRow
+from treadle.ledger import AlertBook, Ledger, VerdictRow
 from treadle.look import FOLDER, in_words, moment, page_address, page_name
 from treadle.look_page import render_look
 from treadle.privacy import unknown_where_redacted
@@ -38,10 +41,11 @@ DRAWN = ("number", "integer", "boolean", "category")
 
 @step("report watch", retries=2)
 def report_watch(name: str, at: str | None, look: dict[str, Any]) -> dict[str, Any]:
-    """Write the look's page and link it from Prefect and MLflow.
+    """Write the look's page, link it from Prefect and MLflow, and tell whoever is to be told.
 
     Returns:
-        `page`, its path; and `since`: as of which look, and for how many in a row, the verdict is what it is.
+        `page`, its path; `since`: as of which look, and for how many in a row, the verdict is what it is; `alert`, the
+        number of the alert that this look is or belongs to, or `None`.
     """
     settings = Settings()
     project = load_project(name, settings)
@@ -53,7 +57,22 @@ def report_watch(name: str, at: str | None, look: dict[str, Any]) -> dict[str, A
     keep_newest(settings.reports_dir / name / FOLDER, "*.html", PAGES_KEPT)
     keep_newest(settings.reports_dir / name, "drift-*.html", REPORTS_KEPT)
     _link(settings, ledger, name, look, at_moment, page)
-    return {"page": str(page), "since": look["since"]}
+    alert = _tell(settings, ledger, project, look, at_moment)
+    return {"page": str(page), "since": look["since"], "alert": alert}
+
+
+def _tell(settings: Settings, ledger: Ledger, project: Project, look: dict[str, Any], at: datetime) -> int | None:
+    """Raise and end alerts, and carry out what can be in time; the rest is in the ledger and is carried out later."""
+    address = page_address(settings, project.name, at)
+    notices = [notice for make in (notice_of_look, notice_of_stop) if (notice := make(look, address)) is not None]
+    alert = AlertBook(ledger).follow_look(
+        project.name, str(look.get("verdict")), notices, at, project.alerts.resolve_after
+    )
+    try:
+        Courier(settings, ledger).carry(settings.alert_s)
+    except TreadleError as error:
+        get_run_logger().warning("alerts wait: %s", error)
+    return alert
 
 
 def since_when(verdict: str | None, past: list[VerdictRow], at: datetime) -> dict[str, Any]:

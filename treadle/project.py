@@ -10,7 +10,7 @@ import hashlib
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, ValidationError
@@ -21,6 +21,10 @@ from treadle.settings import Settings
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 KINDS = ("number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant")
 Kind = Literal["number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant"]
+
+AlertKind = Literal[
+    "drift", "quality-loss", "invalid", "not-served", "rolled-back", "train-failed", "approval", "retrain-stopped"
+]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -206,6 +210,17 @@ class Retrain(_Part):
     """How far back a retrain learns from: `all`, or a duration before the newest row."""
 
 
+class Alerts(_Part):
+    """What people are told of. Where to is a matter of the machine, since channels hold secrets (docs/alerts.md)."""
+
+    kinds: tuple[AlertKind, ...] = get_args(AlertKind)
+    """What is told; all other alerts are only listed."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    """Alerts less grave than this are only listed."""
+    resolve_after: int = Field(default=2, ge=1)
+    """After so many good looks in a row an alert about the model ends by itself."""
+
+
 class Budget(_Part):
     """What a project may spend."""
 
@@ -232,6 +247,7 @@ class Project(_Part):
     watch: Watch = Watch()
     retrain: Retrain = Retrain()
     budget: Budget = Budget()
+    alerts: Alerts = Alerts()
 
     _folder: Path = PrivateAttr(Path())
 

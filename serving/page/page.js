@@ -53,6 +53,33 @@ function card(model) {
   return section;
 }
 
+function alertCard(data) {
+  const section = make("section");
+  section.append(make("h2", "Open alerts"));
+  const table = make("table");
+  for (const alert of data.alerts) {
+    const said = make("td", `${alert.project}: ${alert.said}${alert.subject ? ` (${alert.subject})` : ""}. ${alert.reason} `);
+    if (alert.page) said.append(link("Page", alert.page));
+    const times = alert.times > 1 ? `${number(alert.times)} times since ${moment(alert.at)}` : moment(alert.at);
+    const state = put(make("td"), make("span", times, "soft"));
+    if (alert.silenced_until) put(state, make("br"), make("span", `silenced until ${moment(alert.silenced_until)}`, "soft"));
+    if (alert.acknowledged_by) put(state, make("br"), make("span", `acknowledged by ${alert.acknowledged_by}`, "soft"));
+    else if (data.may_change) state.append(make("br"), acknowledging(alert));
+    put(table, put(make("tr"), state, make("td", alert.severity, alert.severity), said));
+  }
+  return put(section, table);
+}
+
+function acknowledging(alert) {
+  const button = make("button", "Acknowledge");
+  button.addEventListener("click", async () => {
+    const reply = await fetch(`/v1/models/${encodeURIComponent(alert.project)}/alerts/${alert.id}/acknowledge`, { method: "POST" });
+    if (reply.ok) { show(); return; }
+    button.replaceWith(make("span", `Not acknowledged: ${(await reply.json()).detail}`, "degraded"));
+  });
+  return button;
+}
+
 async function show() {
   const notice = document.getElementById("notice");
   try {
@@ -62,6 +89,7 @@ async function show() {
     document.getElementById("leave").hidden = !data.signed_in;
     for (const name of ["prefect", "mlflow"]) document.getElementById(name).href = data.links[name];
     const cards = data.models.map(card);
+    if (data.alerts.length) cards.unshift(alertCard(data));
     document.getElementById("models").replaceChildren(...(cards.length ? cards : [document.getElementById("empty").content.cloneNode(true)]));
     const troubles = Object.entries(data.degraded).filter(([name]) => !data.models.some((model) => model.name === name));
     notice.textContent = troubles.map(([name, why]) => `${name}: ${why}`).join(" ");

@@ -185,7 +185,28 @@ def test_each_look_has_a_page_that_prefect_mlflow_and_the_service_show(looks, se
     with sqlite3.connect(home / ".treadle/prefect/prefect.db") as database:
         links = database.execute("SELECT data FROM artifact WHERE key = 'orders-look'").fetchall()
     assert len(links) == 2
-    assert page.name in links[-1][0]
+    assert any(page.name in link for (link,) in links)
+
+
+def test_both_looks_are_one_alert_with_its_evidence(looks, treadle):
+    _, look, again = looks
+    assert look["alert"] == again["alert"] is not None
+    (alert,) = [row for row in treadle("alerts", "list", "orders", "--all") if row["id"] == look["alert"]]
+    assert (alert["kind"], alert["severity"], alert["times"]) == ("quality-loss", "critical", 2)
+    assert alert["page"].endswith("/reports/orders/looks/20230708T010000.html")
+    assert "there is no channel" in treadle("alerts", "test", code=2).lower()
+    assert treadle("alerts", "ack", str(alert["id"]))["alert"] == alert["id"]
+
+
+def test_a_train_that_cannot_run_is_an_alert_until_one_runs(treadle, home, table, retrained):
+    """The table is away for a night."""
+    table.rename(table.with_suffix(".away"))
+    try:
+        treadle("train", "orders", code=2)
+    finally:
+        table.with_suffix(".away").rename(table)
+    (alert,) = [row for row in treadle("alerts", "list") if row["kind"] == "train-failed"]
+    assert "orders.csv" in alert["reason"]
 
 
 def test_a_retrain_is_compared_with_the_champion_and_swapped_in(retrained, service):

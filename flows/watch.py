@@ -8,6 +8,7 @@ from prefect import flow
 
 from tasks.decide import decide_retrain
 from tasks.probation import follow_probation
+from tasks.report import report_watch
 from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
@@ -31,4 +32,6 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
     with metered(project, "watch", at):
         probation = follow_probation(project, at)
         verdict = judge_window(project, at)
-        return probation | verdict | decide_retrain(project, at, verdict)
+        decision = decide_retrain(project, at, verdict)
+        page = report_watch(project, at, probation | verdict | decision)
+        return probation | verdict | decision | page

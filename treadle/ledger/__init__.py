@@ -1,5 +1,6 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
+from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
@@ -19,6 +20,8 @@ from treadle.ledger.records import (
 from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
+    "Alert",
+    "AlertBook",
     "Champion",
     "Counts",
     "DecisionRow",

@@ -7,13 +7,14 @@ from typing import Any
 from prefect import flow
 
 from tasks.decide import decide_retrain
+from tasks.quality import follow_quality
 from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
 
 @flow(name="watch", flow_run_name=run_name, persist_result=True)
 def watch(project: str, at: str | None = None) -> dict[str, Any]:
-    """Look at the newest window of predictions and say whether the model still holds.
+    """Look at the newest window of predictions and say whether the model still holds: **judge → follow → decide**.
 
     Verdicts: `ok`, `drift`, `quality-loss`, `insufficient-data`, `invalid`. A verdict that asks for a retrain passes
     the project's policy first (cooldown, one in flight, a maximum a day, new labels); if it passes, the event
@@ -28,4 +29,5 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
     """
     with metered(project, "watch", at):
         verdict = judge_window(project, at)
-        return verdict | decide_retrain(project, at, verdict)
+        quality = follow_quality(project, at, verdict)
+        return verdict | quality | decide_retrain(project, at, verdict | quality)

@@ -3,6 +3,7 @@
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.quality import QualityRows
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -10,6 +11,7 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    QualityWindow,
     Release,
     Row,
     VerdictRow,
@@ -29,6 +31,8 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "QualityRows",
+    "QualityWindow",
     "Release",
     "Releases",
     "Row",

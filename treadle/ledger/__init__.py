@@ -4,6 +4,7 @@ from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.quality import QualityRows
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -12,6 +13,7 @@ from treadle.ledger.records import (
     Lease,
     Prediction,
     Promotion,
+    QualityWindow,
     Release,
     Row,
     VerdictRow,
@@ -34,6 +36,8 @@ __all__ = [
     "Ledger",
     "Prediction",
     "Promotion",
+    "QualityRows",
+    "QualityWindow",
     "Release",
     "Releases",
     "Row",

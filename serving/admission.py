@@ -14,6 +14,7 @@ from treadle.errors import Unavailable
 
 THREADS = 2
 """Large requests at work at once; ONNX runs beside Python, so one more than a core would only queue elsewhere."""
+TOO_MUCH = "More requests are under way than can be answered soon; try again in a second."
 
 
 class Overloaded(Unavailable):
@@ -47,7 +48,7 @@ class Admission:
             Overloaded: They are.
         """
         if self.requests >= self._most_requests:
-            raise Overloaded("More requests are under way than can be answered soon; try again in a second.")
+            raise Overloaded(TOO_MUCH)
 
     def receive(self, size: int) -> None:
         """Count bytes that arrived.

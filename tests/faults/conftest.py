@@ -22,6 +22,7 @@ from treadle.settings import CHECKOUT
 
 Served = tuple[Installation, Service, list[Route]]
 LONG = os.environ.get("FAULTS_LONG") == "1"
+SOAKS = "SOAK_MINUTES" in os.environ
 TABLE = pytest.StashKey[Table]()
 PASSED = pytest.StashKey[bool]()
 
@@ -56,8 +57,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("faults")
     for line in table.text():
         terminalreporter.write_line(line)
-    if LONG:
-        path = Path(os.environ.get("FAULTS_JSON", CHECKOUT / ".treadle" / "faults.json"))
+    if LONG or SOAKS:
+        path = Path(os.environ.get("FAULTS_JSON", CHECKOUT / ".treadle" / ("soak.json" if SOAKS else "faults.json")))
         table.write(path)
         terminalreporter.write_line(f"as JSON: {path}")
 

@@ -1,7 +1,7 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
 from treadle.ledger.drain import Drain, carried_before
-from treadle.ledger.journal import Entry, Exchange, Journal
+from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import (
     Champion,
@@ -10,6 +10,7 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
     Release,
     Row,
     VerdictRow,
@@ -29,6 +30,7 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "Promotion",
     "Release",
     "Releases",
     "Row",
@@ -36,4 +38,5 @@ __all__ = [
     "VerdictRow",
     "Version",
     "carried_before",
+    "on_their_way",
 ]

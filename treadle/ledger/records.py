@@ -39,10 +39,19 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of a batch of labels: new ones, and ones that were there already."""
+    """What became of a batch of labels.
+
+    Attributes:
+        accepted: New ones.
+        repeated: Ones that were there already.
+        early: Ones that wait for their prediction.
+        ahead: Of all these, ones that are dated in the future: they count when their time comes.
+    """
 
     accepted: int
     repeated: int
+    early: int = 0
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,25 @@ class Champion:
     version: int
     previous: int | None
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """How a version became champion.
+
+    Attributes:
+        from_version: The champion before it; `None` if it was the first.
+        fence: How often the champion had changed with it.
+        verdict: `promoted`, `approved`, `advanced`, `by-hand` or `rollback`.
+        at: Event time.
+    """
+
+    version: int
+    from_version: int | None
+    fence: int
+    verdict: str
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

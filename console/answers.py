@@ -67,9 +67,11 @@ def trained(summary: dict[str, Any]) -> str:
 
 def watched(look: dict[str, Any]) -> str:
     """One look at the newest window."""
-    record = {key: value for key, value in look.items() if key != "columns"}
+    record = {key: value for key, value in look.items() if key not in ("columns", "findings", "persistence")}
     columns = look.get("columns") or []
-    return "\n".join([pairs(record), *(["", table(columns, list(columns[0]))] if columns else [])])
+    moved = [f"{f['kind']}: {f['said']}" for f in look.get("findings") or [] if f["drifted"]]
+    shown = ["", table(columns, list(columns[0]))] if columns else []
+    return "\n".join([pairs(record), *(["", "What moved:", *moved] if moved else []), *shown])
 
 
 def replayed(lived: dict[str, Any]) -> str:

@@ -219,6 +219,10 @@ class Watch(_Part):
     """Fewer predictions than this are `insufficient-data`."""
     min_labelled: int = Field(default=50, ge=20)
     """From so many labelled rows on, quality decides and not the inputs."""
+    looks: int = Field(default=3, ge=1, le=50)
+    """What one look finds likely, but not certain, is drift once `needed` of the newest `looks` looks found it."""
+    needed: int = Field(default=2, ge=1, le=50)
+    """See `looks`; 1 believes every look at once, and what is certain never waits."""
 
 
 class Retrain(_Part):

@@ -7,11 +7,14 @@ from typing import Any
 from prefect import flow
 
 from tasks.decide import decide_retrain
+from tasks.label import examine_labels
+from tasks.slot import taken_once
 from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
 
 @flow(name="watch", flow_run_name=run_name, persist_result=True)
+@taken_once
 def watch(project: str, at: str | None = None) -> dict[str, Any]:
     """Look at the newest window of predictions and say whether the model still holds.
 
@@ -27,5 +30,6 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
         What `treadle watch --json` prints.
     """
     with metered(project, "watch", at):
+        labels = examine_labels(project, at)
         verdict = judge_window(project, at)
-        return verdict | decide_retrain(project, at, verdict)
+        return labels | verdict | decide_retrain(project, at, verdict)

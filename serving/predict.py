@@ -253,15 +253,16 @@ class Endpoints:
     async def _feedback(self, model: ServedModel, body: bytes, request: Request) -> Worked:
         labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
         self.spend_of(request)(len(labels))
-        counts = await self._add_feedback(model.name, labels)
+        giver = principal_of(request.scope)
+        counts = await self._add_feedback(model.name, labels, giver.key_id if giver else None)
         return Worked(model, len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated}))
 
-    async def _add_feedback(self, model: str, labels: Sequence[Feedback]) -> Counts:
+    async def _add_feedback(self, model: str, labels: Sequence[Feedback], key_id: str | None) -> Counts:
         """Store labels; those of answers that are in the journal still wait for them a moment."""
         end = time.monotonic() + (JOURNAL_DEADLINE_S if _any_fresh(labels) else 0)
         while True:
             try:
-                return await asyncio.to_thread(self.ledger.add_feedback, model, labels)
+                return await asyncio.to_thread(self.ledger.add_feedback, model, labels, key_id=key_id)
             except NotFound:
                 if time.monotonic() > end:
                     raise

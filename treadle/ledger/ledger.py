@@ -36,10 +36,14 @@ from treadle.ledger.tables import (
     costs,
     decisions,
     feedback,
+    governors,
     predictions,
     release_evidence,
     releases,
+    set_aside,
     shadow_answers,
+    slots,
+    triggers,
     verdicts,
     versions,
 )
@@ -152,8 +156,16 @@ class Ledger:
 
                 connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
 
-    def add_feedback(self, model: str, labels: Sequence[Feedback], attempts: int = 3) -> Counts:
-        """Commit labels, all or none; the same label again changes nothing.
+    def add_feedback(
+        self, model: str, labels: Sequence[Feedback], attempts: int = 3, key_id: str | None = None
+    ) -> Counts:
+        """Commit labels, all or none; the same label again changes nothing, also one that is set aside.
+
+        Args:
+            model: The model that was asked.
+            labels: What turned out to be true.
+            attempts: How often others may write the same labels at the same moment.
+            key_id: The key that gives them; `None` while there are no keys.
 
         Raises:
             NotFound: An id was never answered by this model.
@@ -177,7 +189,15 @@ class Ledger:
         new = [i for i, text in known.items() if text is None]
         now = to_us(datetime.now(UTC))
         rows = [
-            {"id": i, "model": model, "label": texts[i], "at_us": to_us(wanted[i].at), "arrived_us": now} for i in new
+            {
+                "id": i,
+                "model": model,
+                "label": texts[i],
+                "at_us": to_us(wanted[i].at),
+                "arrived_us": now,
+                "key_id": key_id,
+            }
+            for i in new
         ]
         try:
             with self.engine.begin() as connection:
@@ -188,17 +208,19 @@ class Ledger:
                 raise Conflict(
                     "These labels are being written by others again and again; send them once more."
                 ) from None
-            return self.add_feedback(model, labels, attempts - 1)
+            return self.add_feedback(model, labels, attempts - 1, key_id)
         return Counts(len(new), len(labels) - len(new))
 
     def _labels_of(self, model: str, ids: list[str]) -> dict[str, str | None]:
-        """The label texts of the predictions that are there, `None` where unlabelled."""
+        """The label texts of the predictions that are there, set aside or not; `None` where unlabelled."""
         found: dict[str, str | None] = {}
         joined = predictions.outerjoin(feedback, feedback.c.id == predictions.c.id)
+        joined = joined.outerjoin(set_aside, set_aside.c.id == predictions.c.id)
+        label = func.coalesce(feedback.c.label, set_aside.c.label).label("label")
         with self.engine.connect() as connection:
             for begin in range(0, len(ids), _MANY):
                 some = ids[begin : begin + _MANY]
-                query = select(predictions.c.id, feedback.c.label).select_from(joined)
+                query = select(predictions.c.id, label).select_from(joined)
                 query = query.where(predictions.c.model == model, predictions.c.id.in_(some))
                 found |= {row.id: row.label for row in connection.execute(query)}
         return found
@@ -235,6 +257,15 @@ class Ledger:
         query = query.where(predictions.c.model == model)
         if since is not None:
             query = query.where(predictions.c.at_us > to_us(since))
+        if until is not None:
+            query = query.where(feedback.c.at_us <= to_us(until))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_labels_since(self, model: str, since: datetime, until: datetime | None = None) -> int:
+        """How many labels became known after `since` and by `until`."""
+        query = select(func.count()).select_from(feedback)
+        query = query.where(feedback.c.model == model, feedback.c.at_us > to_us(since))
         if until is not None:
             query = query.where(feedback.c.at_us <= to_us(until))
         with self.engine.connect() as connection:
@@ -433,7 +464,10 @@ class Ledger:
             before = connection.execute(known).scalar_one()
             own = select(releases.c.seq).where(releases.c.model == model)
             connection.execute(delete(release_evidence).where(release_evidence.c.release.in_(own)))
-            for table in (feedback, predictions, verdicts, decisions, costs, versions, shadow_answers, releases):
+            for table in (
+                feedback, set_aside, predictions, verdicts, decisions, triggers, slots, governors, costs, versions,
+                shadow_answers, releases,
+            ):  # fmt: skip
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
             record(connection, who, "reset", model, before, 0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.access_cli import audit_app, keys_app
+from console.governor_cli import governor_app, labels_app
 from console.options import Json
 from console.options import read_settings as _settings
 from console.release_cli import release_app
@@ -322,6 +323,8 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 
 
 app.add_typer(release_app, name="release")
+app.add_typer(governor_app, name="governor")
+app.add_typer(labels_app, name="labels")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 

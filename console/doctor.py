@@ -36,6 +36,7 @@ def examine(settings: Settings) -> list[Finding]:
         _deployments,
         _ledger,
         _aliases,
+        _governors,
     )
     findings: list[Finding] = []
     for look in looks:
@@ -209,3 +210,27 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
         yield _bad("aliases", sentence, "treadle promote NAME VERSION, as said")
     if not drifted:
         yield _good("aliases", "MLflow agrees with the ledger")
+
+
+def _governors(settings: Settings) -> Iterator[Finding]:
+    """Whether a breaker is open, a retrain waits to begin, or labels are set aside."""
+    from treadle.governor import Governor
+    from treadle.ledger import Ledger
+    from treadle.ledger.labels import batches
+
+    if settings.ledger.startswith("sqlite") and not Path(settings.ledger.removeprefix("sqlite:///")).is_file():
+        return
+    ledger = Ledger.open(settings)
+    for name in list_projects(settings):
+        standing = Governor(ledger, load_project(name, settings)).standing()
+        if standing.breaker:
+            yield _note(
+                f"retrains of {name}", f"the breaker is open: {standing.breaker}", f"treadle governor close {name}"
+            )
+        if standing.asked:
+            began = f"asked for at {standing.asked.at:%Y-%m-%d %H:%M}, and no train run has begun yet"
+            yield _note(f"retrains of {name}", began, "treadle status, which says whether a worker runs")
+        aside = sum(batch.labels for batch in batches(ledger, name))
+        if aside:
+            said = f"{aside} are set aside as suspicious and count for nothing"
+            yield _note(f"labels of {name}", said, f"treadle labels list {name}, then release or drop")

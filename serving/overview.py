@@ -8,10 +8,16 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
+from treadle.errors import BadProject, NotFound
+from treadle.governor import Governor
 from treadle.ledger import Champion, Ledger, Releases
+from treadle.ledger.labels import batches
+from treadle.project import load_project
 from treadle.settings import Settings
 
 DECISIONS = 8
+MOST_DECISIONS = 200
+"""Of so many the newest are shown, those that repeat each other as one."""
 
 
 def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[dict[str, Any]]:
@@ -36,9 +42,8 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         **_said(served.manifest if served else None),
         "degraded": champions.troubles.get(name),
         "verdict": _verdict(name, ledger, settings),
-        "decisions": [
-            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
-        ],
+        "decisions": _decisions(name, ledger),
+        "governor": _governor(name, ledger, settings),
         "validation": _address(str(validation), settings),
     }
 
@@ -83,6 +88,37 @@ def _verdict(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | 
             "report": _address(row.report, settings),
         }
     return None
+
+
+def _decisions(name: str, ledger: Ledger) -> list[dict[str, Any]]:
+    """The newest decisions, newest first; one rule's refusals in a row are one line that counts them."""
+    shown: list[dict[str, Any]] = []
+    before = None
+    for decision in ledger.last_decisions(name, MOST_DECISIONS):
+        what = (decision.kind, decision.figures.get("rule") or decision.reason)
+        if what == before and decision.kind == "skip":
+            shown[-1]["times"] += 1
+        elif len(shown) == DECISIONS:
+            break
+        else:
+            said = {"kind": decision.kind, "reason": decision.reason, "at": decision.at.isoformat(), "times": 1}
+            shown.append(said)
+        before = what
+    return shown
+
+
+def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
+    """How retrains stand; `None` where the project's file is not there, as on a machine that only serves."""
+    try:
+        standing = Governor(ledger, load_project(name, settings)).standing()
+    except (BadProject, NotFound):
+        return None
+    return {
+        "breaker": standing.breaker,
+        "waiting": standing.waiting,
+        "suppressed": standing.suppressed,
+        "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),
+    }
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

@@ -249,16 +249,16 @@ class Governor:
     def standing(self, at: datetime | None = None) -> Standing:
         """How the project stands now."""
         moment = at or datetime.now(UTC)
-        facts = self._facts(moment)
         with self._ledger.engine.connect() as connection:
-            now = self._circumstances(connection, moment, facts, None)
+            found = rows.judged(connection, self._name)
             granted = rows.in_state(connection, self._name, "granted")
             waiting = rows.count_waiting(connection, self._name)
             counts = rows.suppressed(connection, self._name)
-        today = [m for m in now.retrains if timedelta(0) <= moment - m < DAY]
+            today = [m for m in rows.retrains(connection, self._name, moment, DAY) if moment - DAY < m <= moment]
+        streak = streak_of(self._ledger, self._project, found, moment)
         return Standing(
-            breaker=say_breaker(self._project, moment, facts.streak),
-            rejected=facts.streak.rejected if facts.streak else 0,
+            breaker=say_breaker(self._project, moment, streak),
+            rejected=streak.rejected if streak else 0,
             waiting=waiting,
             asked=granted[-1] if granted else None,
             suppressed=counts,

@@ -9,6 +9,7 @@ from console.output import pairs, table
 from treadle.breaker import close_breaker
 from treadle.governor import Governor
 from treadle.ledger import Ledger, labels
+from treadle.ledger.slots import last_slots
 from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
 from treadle.settings import Settings
@@ -32,8 +33,18 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         "retrains_today": standing.retrains_today,
         "suppressed": standing.suppressed,
         "labels_set_aside": sum(batch.labels for batch in labels.batches(ledger, name)),
+        "slots": _slots(ledger, name),
         "triggers": [as_row(trigger) for trigger in governor.last(last)],
     }
+
+
+def _slots(ledger: Ledger, name: str) -> list[dict[str, Any]]:
+    """The newest slot of each scheduled flow, and how many other runs came for it."""
+    return [
+        {"flow": flow, "slot": slot.isoformat(timespec="seconds"), "run": run, "spared_runs": spared}
+        for flow in ("watch", "train")
+        for slot, run, spared in last_slots(ledger, flow, name, 1)
+    ]
 
 
 def as_row(trigger: Trigger) -> dict[str, Any]:
@@ -62,6 +73,8 @@ def shown(found: dict[str, Any]) -> str:
     if found["suppressed"]:
         rows = [{"suppressed by": rule, "triggers": times} for rule, times in found["suppressed"].items()]
         parts.append(table(rows, ["suppressed by", "triggers"]))
+    if found["slots"]:
+        parts.append(table(found["slots"], ["flow", "slot", "spared_runs"]))
     if found["triggers"]:
         parts.append(table(found["triggers"], ["trigger", "at", "state", "reason"]))
     return "\n\n".join(parts)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from treadle.errors import BadProject, NotFound
 from treadle.ledger import Ledger
 from treadle.ledger import labels as rows
 from treadle.ledger.labels import Given
 from treadle.ledger.triggers import hold
-from treadle.project import Project, Retrain
+from treadle.project import Project, Retrain, load_project
+from treadle.settings import Settings
 
 LEAST_OWN = 20
 """Labels of a key from which it is judged."""
@@ -97,6 +100,12 @@ def examine(ledger: Ledger, project: Project, at: datetime) -> Examined:
             reasons += [suspect.reason] if moved else []
         rows.note_examined(connection, project.name, at)
     return Examined(count, tuple(reasons))
+
+
+def examine_served(settings: Settings, ledger: Ledger, name: str) -> None:
+    """Examine the labels of a model known by now; not on a machine that serves it and has no file of its project."""
+    with suppress(BadProject, NotFound):
+        examine(ledger, load_project(name, settings), datetime.now(UTC))
 
 
 def _look(ledger: Ledger, project: Project, at: datetime) -> tuple[datetime, list[Suspect]]:

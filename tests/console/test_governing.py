@@ -14,6 +14,7 @@ from console import governing
 from treadle.errors import NotFound
 from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger.slots import claim
 from treadle.project import load_project
 from treadle.settings import Settings
 from treadle.suspicion import FUTURE, examine
@@ -44,7 +45,11 @@ def test_the_status_says_why_retrains_did_not_start(home):
     assert (found["waiting"], found["labels_set_aside"], found["breaker"]) == (2, 1, None)
     assert [trigger["rule"] for trigger in found["triggers"]] == ["cooldown", "cooldown"]
     assert found["asked"]["state"] == "granted"
-    text = governing.shown(found)
+    for run in ("a", "b"):
+        claim(Ledger.open(home), "watch", "shop", NOW, run)
+    (slot,) = governing.status(home, "shop", 2)["slots"]
+    assert (slot["run"], slot["spared_runs"]) == ("a", 1)
+    text = governing.shown(found | {"slots": [slot]})
     assert "cooldown" in text
     assert "the last retrain was 2m ago" in text
 

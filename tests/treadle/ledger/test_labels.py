@@ -10,7 +10,8 @@ from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.ledger.audit import last as audit
 from treadle.ledger.labels import batches, drop, release
 from treadle.project import Project
-from treadle.suspicion import FUTURE, Losses, examine, suspects
+from treadle.settings import Settings
+from treadle.suspicion import FUTURE, Losses, examine, examine_served, suspects
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PROJECT = Project.model_validate(
@@ -169,3 +170,19 @@ def test_what_is_set_aside_goes_with_its_prediction_and_its_model(ledger):
     examine(ledger, PROJECT, NOW)
     ledger.forget("m")
     assert batches(Ledger(ledger.engine), "m") == []
+
+
+def test_a_service_examines_labels_where_it_has_the_project(tmp_path):
+    settings = Settings(home=tmp_path)
+    ledger, now = Ledger.open(settings), datetime.now(UTC)
+    give(ledger, "shop", 300, 0.1, now - timedelta(minutes=5))
+    give(ledger, "thief", 100, 0.9, now - timedelta(minutes=5))
+    examine_served(settings, ledger, "m")
+    assert batches(ledger, "m") == []
+    (settings.projects_dir / "m").mkdir(parents=True)
+    text = "name: m\nproblem: tabular-classification\ndata: {source: x.csv, target: y}\n"
+    (settings.projects_dir / "m" / "project.yaml").write_text(text)
+    later = give(ledger, "shop", 300, 0.1, now - timedelta(hours=2))
+    examine_served(settings, ledger, "m")
+    assert [batch.key_id for batch in batches(ledger, "m")] == ["thief"]
+    assert {row.id for row in ledger.labelled("m")} >= set(later)

@@ -223,7 +223,7 @@ def _governors(settings: Settings) -> Iterator[Finding]:
     """Whether a breaker is open, a retrain waits to begin, or labels are set aside."""
     from treadle.governor import Governor
     from treadle.ledger import Ledger
-    from treadle.ledger.labels import batches
+    from treadle.ledger.set_aside import batches
 
     revision, head = _revisions(settings)
     if revision != head:

@@ -8,7 +8,8 @@ from console.keys import whoami
 from console.output import pairs, table
 from treadle.breaker import close_breaker
 from treadle.governor import Governor
-from treadle.ledger import Ledger, labels
+from treadle.ledger import Ledger
+from treadle.ledger import set_aside as aside
 from treadle.ledger.slots import last_slots
 from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
@@ -32,7 +33,7 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         "asked": standing.asked and as_row(standing.asked),
         "retrains_today": standing.retrains_today,
         "suppressed": standing.suppressed,
-        "labels_set_aside": sum(batch.labels for batch in labels.batches(ledger, name)),
+        "labels_set_aside": sum(batch.labels for batch in aside.batches(ledger, name)),
         "slots": _slots(ledger, name),
         "triggers": [as_row(trigger) for trigger in governor.last(last)],
     }
@@ -106,7 +107,7 @@ def set_aside(settings: Settings, name: str) -> list[dict[str, Any]]:
             "until": batch.until.isoformat(timespec="seconds"),
             "reason": batch.reason,
         }
-        for batch in labels.batches(Ledger.open(settings), name)
+        for batch in aside.batches(Ledger.open(settings), name)
     ]
 
 
@@ -117,7 +118,7 @@ def release_labels(settings: Settings, name: str, batch: int | None) -> dict[str
         NotFound: There is no such project, or nothing such is set aside.
     """
     load_project(name, settings)
-    return {"project": name, "released": labels.release(Ledger.open(settings), name, whoami(), batch)}
+    return {"project": name, "released": aside.release(Ledger.open(settings), name, whoami(), batch)}
 
 
 def drop_labels(settings: Settings, name: str, batch: int | None) -> dict[str, Any]:
@@ -127,4 +128,4 @@ def drop_labels(settings: Settings, name: str, batch: int | None) -> dict[str, A
         NotFound: There is no such project, or nothing such is set aside.
     """
     load_project(name, settings)
-    return {"project": name, "dropped": labels.drop(Ledger.open(settings), name, whoami(), batch)}
+    return {"project": name, "dropped": aside.drop(Ledger.open(settings), name, whoami(), batch)}

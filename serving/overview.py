@@ -11,7 +11,7 @@ from treadle.bundle import Manifest
 from treadle.errors import BadProject, NotFound
 from treadle.governor import Governor
 from treadle.ledger import Champion, Ledger, Releases
-from treadle.ledger.labels import batches
+from treadle.ledger.set_aside import batches
 from treadle.project import load_project
 from treadle.settings import Settings
 

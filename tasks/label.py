@@ -12,7 +12,7 @@ from tasks.step import step
 from treadle.data import SOURCE, digest, load_snapshot, snapshot
 from treadle.labeling import apply_rules, late_labels
 from treadle.ledger import Ledger
-from treadle.ledger.labels import Batch, batches
+from treadle.ledger.set_aside import Batch, batches
 from treadle.privacy import unknown_where_redacted
 from treadle.project import load_project
 from treadle.schema import Schema

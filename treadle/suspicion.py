@@ -17,8 +17,8 @@ import numpy as np
 
 from treadle.errors import BadProject, NotFound
 from treadle.ledger import Ledger
-from treadle.ledger import labels as rows
-from treadle.ledger.labels import Given
+from treadle.ledger import set_aside as rows
+from treadle.ledger.set_aside import Given
 from treadle.ledger.triggers import hold
 from treadle.project import Project, Retrain, load_project
 from treadle.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.installation import MODEL, rows
 from tests.faults.service import Service
 from treadle.keys import Role, create_key
-from treadle.ledger.labels import batches
+from treadle.ledger.set_aside import batches
 from treadle.project import Project
 from treadle.suspicion import examine
 

@@ -8,7 +8,7 @@ import pytest
 from treadle.errors import Conflict, NotFound
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.ledger.audit import last as audit
-from treadle.ledger.labels import batches, drop, release
+from treadle.ledger.set_aside import batches, drop, release
 from treadle.project import Project
 from treadle.settings import Settings
 from treadle.suspicion import FUTURE, Losses, examine, examine_served, suspects

@@ -22,7 +22,7 @@ def likely(world):
     quiet = world.scene(300, 11)
     for step in range(1, 80):
         window = quiet.but(size=quiet.rows["size"] + step * 0.1).window()
-        found = [f for f in judge(world.reference, window, world.columns, Watch()).findings if f.key == KEY][0]
+        found = next(f for f in judge(world.reference, window, world.columns, Watch()).findings if f.key == KEY)
         if found.drifted:
             assert not found.certain
             return window

@@ -154,7 +154,7 @@ def _concluded(
     waiting = "" if judged.persistence is None or lasting else _say_waiting(judged.persistence)
     if judged.quality is not None:
         lost = lasting and (is_lost(judged.quality) or bool(slices))
-        reason = _say_quality(judged.quality, slices, inputs)
+        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs)
         return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + waiting + odd)
     same = monotonous(window, columns) if moved else None
     if same is not None:

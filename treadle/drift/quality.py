@@ -11,8 +11,8 @@ import numpy as np
 
 from treadle.drift.records import Quality, Reference, Window
 
-FALSE_ALARM = 0.0125
-OWN_FALSE_ALARM = 0.02
+FALSE_ALARM = 0.02  # of each of the two questions; both together err half as often
+LONE_FALSE_ALARM = 0.006  # of the first, where days are too few for the second
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 LEAST_DAYS = 4  # of which a window's own variation can be told
 LEAST_UNITS = 8
@@ -25,12 +25,14 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
     """The ratio of mean losses, with the lower bound of it that chance leaves standing."""
     old, new = float(reference.losses.mean()), float(window.losses.mean())
     ratio = new / max(old, 1e-12)
-    lower = ratio / max(float(np.quantile(null.ratios(reference.losses[:, None])[:, 0], 1 - FALSE_ALARM)), 1e-12)
-    if len(np.unique(window.loss_days)) >= LEAST_DAYS or not reference.timed:
+    own = len(np.unique(window.loss_days)) >= LEAST_DAYS or not reference.timed
+    drawn = null.ratios(reference.losses[:, None])[:, 0]
+    lower = ratio / max(float(np.quantile(drawn, 1 - (FALSE_ALARM if own else LONE_FALSE_ALARM))), 1e-12)
+    if own:
         rng = np.random.default_rng(seed)
         before = bootstrap_means(reference.losses, reference.loss_days, rng)
         now = bootstrap_means(window.losses, window.loss_days, rng)
-        lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), OWN_FALSE_ALARM)))
+        lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), FALSE_ALARM)))
     return Quality(old, new, ratio, lower, len(window.losses))
 
 

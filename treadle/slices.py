@@ -91,3 +91,9 @@ def _thirds(values: pd.Series, column: Column, present: Array) -> Iterator[tuple
 
 def _show(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else f"{value:.4g}"
+
+
+def slice_masks(frame: pd.DataFrame, schema: Schema, min_rows: int) -> list[tuple[str, Array]]:
+    """Names and masks (n,) of every slice of the feature columns with at least `min_rows` rows."""
+    named = [part for column in schema.features for part in parts(frame[column.name], column)]
+    return [(name, mask) for name, mask in named if int(mask.sum()) >= min_rows]

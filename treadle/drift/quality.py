@@ -12,7 +12,7 @@ import numpy as np
 from treadle.drift.records import Quality, Reference, Window
 
 FALSE_ALARM = 0.02  # of each of the two questions; both together err half as often
-LONE_FALSE_ALARM = 0.006  # of the first, where days are too few for the second
+LONE_FALSE_ALARM = 0.004  # of the first, where days are too few for the second
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 LEAST_DAYS = 4  # of which a window's own variation can be told
 LEAST_UNITS = 8

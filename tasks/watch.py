@@ -26,7 +26,8 @@ from treadle.settings import Settings
 from treadle.turn import parse_moment
 from treadle.window import features_of, window_of
 
-MOST_LOOKS = 50
+MOST_LOOKS = 24
+MOST_SHOWN = 60  # findings of a table in Prefect's UI
 
 
 @step("judge window", retries=2)
@@ -166,7 +167,7 @@ def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> N
             table=[
                 {"what": f.kind, "where": f.name, "distance": f.statistic, "allowed": f.threshold, "moved": f.drifted,
                  "in words": f.said, "since": str(f.since or "")}
-                for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))
+                for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))[:MOST_SHOWN]
             ],
             description="What was compared with the reference; what moved comes first",
         )  # fmt: skip

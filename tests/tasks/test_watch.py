@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tasks.watch
 from tasks.watch import look_at
 from treadle.ledger import Feedback, Ledger, Prediction, VerdictRow, Version
 from treadle.problems import load_problem
@@ -123,3 +124,18 @@ def test_a_model_without_predictions_lacks_data(toy, settings, tmp_path):
     schema, frame = toy("tabular-classification")
     made, _, _ = make_reference(frame, schema, load_problem(PROJECT.problem), "log_loss", lambda _: Constant(), seed=0)
     assert look_at(PROJECT, Ledger.open(settings), schema, made, 1, AT).found.verdict == "insufficient-data"
+
+
+def test_what_prefect_shows_is_in_plain_words_and_says_nothing_as_markup(look, settings, monkeypatch):
+    found = look(lambda row: row | {"size": (row["size"] or 50) + 30, "<b>": 1}).found
+    shown = {}
+    for name in ("create_markdown_artifact", "create_table_artifact"):
+        monkeypatch.setattr(tasks.watch, name, lambda **kept: shown.update({kept["key"]: kept}))
+    tasks.watch._show("toy", settings, found, VerdictRow(1, "drift", "", 300, 0, {}, None, AT))
+    text, table = shown["toy-verdict"]["markdown"], shown["toy-drift"]["table"]
+    assert "- input: " in text
+    assert "standard deviations on average, since 2024-05-01" in text.replace("\\", "")
+    assert "<b>" not in text
+    json.dumps(table)
+    assert table[0]["moved"]
+    assert not table[-1]["moved"]

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from console.output import pairs, table
+from treadle.quality.words import say_quality
 
 
 @contextmanager
@@ -66,10 +67,16 @@ def trained(summary: dict[str, Any]) -> str:
 
 
 def watched(look: dict[str, Any]) -> str:
-    """One look at the newest window."""
-    record = {key: value for key, value in look.items() if key != "columns"}
-    columns = look.get("columns") or []
-    return "\n".join([pairs(record), *(["", table(columns, list(columns[0]))] if columns else [])])
+    """One look at the newest window: the verdict, the columns, and quality in words and by window."""
+    told = {"columns", "windows", "coverage", "estimate", "impact"}
+    record = {key: value for key, value in look.items() if key not in told}
+    columns, windows = look.get("columns") or [], look.get("windows") or []
+    parts = [pairs(record), *([table(columns, list(columns[0]))] if columns else [])]
+    if "coverage" in look:
+        parts.append("\n".join(say_quality(look)))
+    if windows:
+        parts.append(table(windows, list(windows[0])))
+    return "\n\n".join(parts)
 
 
 def replayed(lived: dict[str, Any]) -> str:

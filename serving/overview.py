@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import Champion, Ledger, Releases
+from treadle.ledger import Champion, Ledger, QualityRows, Releases
+from treadle.quality.words import say_quality
 from treadle.settings import Settings
 
 DECISIONS = 8
@@ -36,6 +37,7 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         **_said(served.manifest if served else None),
         "degraded": champions.troubles.get(name),
         "verdict": _verdict(name, ledger, settings),
+        "quality": _quality(name, ledger),
         "decisions": [
             {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
         ],
@@ -83,6 +85,12 @@ def _verdict(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | 
             "report": _address(row.report, settings),
         }
     return None
+
+
+def _quality(name: str, ledger: Ledger) -> dict[str, Any] | None:
+    """What the last look said of quality: its figures, and in plain words."""
+    figures = QualityRows(ledger).last_look(name)
+    return None if figures is None else {**figures, "said": say_quality(figures)}
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

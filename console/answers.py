@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from console.output import pairs, table
-from treadle.quality.words import say_quality
 
 
 @contextmanager
@@ -67,16 +66,17 @@ def trained(summary: dict[str, Any]) -> str:
 
 
 def watched(look: dict[str, Any]) -> str:
-    """One look at the newest window: the verdict, the columns, and quality in words and by window."""
-    told = {"columns", "windows", "coverage", "estimate", "impact"}
-    record = {key: value for key, value in look.items() if key not in told}
-    columns, windows = look.get("columns") or [], look.get("windows") or []
-    parts = [pairs(record), *([table(columns, list(columns[0]))] if columns else [])]
-    if "coverage" in look:
-        parts.append("\n".join(say_quality(look)))
-    if windows:
-        parts.append(table(windows, list(windows[0])))
-    return "\n\n".join(parts)
+    """One look at the newest window, in the words of its page."""
+    from treadle.look import in_words
+
+    words = in_words(look)
+    files = {"Page": look.get("page"), "Evidently's report": look.get("report"), "Alert": look.get("alert")}
+    record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
+    columns = look.get("columns") or []
+    table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
+    windows = look.get("windows") or []
+    by_window = ["", table(windows, list(windows[0]))] if windows else []
+    return "\n".join([words.title, "", pairs(record), *table_, *by_window])
 
 
 def replayed(lived: dict[str, Any]) -> str:

@@ -102,7 +102,7 @@ class Endpoints:
                 with self.admission.admitted():
                     worked = await work(model, body, request)
         except Exception as error:
-            self._failed(model, route, error)
+            self.failed(model, route, error)
             raise
         note_model(worked.model.name, worked.model.version)
         note_rows(worked.rows)
@@ -175,12 +175,12 @@ class Endpoints:
         return done
 
     async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
-        return work() if size < INLINE_BYTES else await self.in_thread(work)
+        return self.admission.at_once(work) if size < INLINE_BYTES else await self.in_thread(work)
 
     async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
         if size < INLINE_BYTES and model.session.is_open:
-            return work()
+            return self.admission.at_once(work)
         return await self.in_thread(work)
 
     async def in_thread(self, work: Callable[[], R]) -> R:
@@ -216,7 +216,7 @@ class Endpoints:
                 with self.admission.admitted():
                     answered, said = await self._exchange(model, protocol, body, request, pinned=version is not None)
         except TreadleError as error:
-            self._failed(model, protocol.name, error)
+            self.failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
         else:
             note_model(answered.model.name, answered.model.version)
@@ -224,7 +224,8 @@ class Endpoints:
             self.metrics.answered(answered.model, protocol.name, answered.asked.count, time.perf_counter() - begun)
         return Response(said.content, said.status, dict(said.headers))
 
-    def _failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+    def failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+        """Count a request that was refused, or that failed."""
         self.metrics.failed(model, route, status_of(error))
         if isinstance(error, Overloaded):
             self.metrics.overloaded()

@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks.evaluate import judge_part
 from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
 from treadle.card import Card, Score, render_card
@@ -54,7 +55,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     problem = load_problem(project.problem)
     learned = parts_of(turn, rows, *LEARNED)
     unseen = parts_of(turn, rows, "holdout")
-    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params)
+    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params, history_of(turn))
     graph = load_family(rehearsal.family).to_onnx(model, schema)
     onnx_bytes = graph.SerializeToString()
     y = problem.encode_target(learned[schema.target], schema)
@@ -82,7 +83,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
         tags=tags,
     )
     version = Registry(settings, Ledger.open(settings)).register(project.name, candidate)
-    _keep_evidence(turn, rows, project, schema, rehearsal, version)
+    _keep_evidence(turn, rows, project, schema, rehearsal, version, scores)
     card = _card(turn, project, schema, rehearsal, scores, rows, learned, version, held_out, parity)
     log_text(settings, turn.run_id, card, "model-card.md")
     create_markdown_artifact(key=f"{project.name}-card", markdown=card, description=f"Model card of version {version}")
@@ -111,7 +112,15 @@ def make_manifest(
     project: Project, schema: Schema, family: str, metric: str, scores: Scores, rows: Rows,
     learned: pd.DataFrame, onnx_bytes: bytes,
 ) -> Manifest:  # fmt: skip
-    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them."""
+    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them.
+
+    Of personal columns it has no value: in its rows they are not known.
+    """
+    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
+    check_columns(named, [column.name for column in schema.columns])
+    schema = schema.without_values(project.privacy.personal)
+    hidden = [column.name for column in schema.features if column.name in project.privacy.personal]
+    learned = learned.assign(**{name: learned[name].mask(learned[name].notna()) for name in hidden})
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
     background = learned.sample(min(BACKGROUND_ROWS, len(learned)), random_state=project.split.seed + 1)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
@@ -119,8 +128,6 @@ def make_manifest(
         Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
     ]
     until = _until(learned)
-    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
-    check_columns(named, [column.name for column in schema.columns])
     return Manifest(
         model=project.name,
         problem=project.problem,
@@ -183,22 +190,27 @@ def _git_commit() -> str:
 
 
 def _keep_evidence(
-    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int, scores: Scores
 ) -> None:
     """What later judgements need: the rows seen, the frozen holdout, the reference, and the labels that look wrong."""
     settings = Settings()
     evidence = Evidence(settings, project.name)
     split = turn.read("split.json")
     evidence.freeze(split["holdout"])
-    evidence.keep_seen(version, [row for part in LEARNED for row in split[part]])
+    evidence.keep_seen(version, [row for part in (*LEARNED, "left_out") for row in split[part]])
+    evidence.keep_history(version, turn.read("history.json"))
     problem = load_problem(project.problem)
-    learned = parts_of(turn, rows, *LEARNED)
+    metric = pick_metric(problem, project.promote.metric)
+    low, high = scores.intervals[metric]
+    figures = {"metric": metric, "low": low, "high": high, "baseline": scores.baseline[metric]}
+    evidence.keep_rehearsal(version, figures | {"search": turn.read("search.json")["kind"]})
+    learned, history = parts_of(turn, rows, *LEARNED), history_of(turn)
     reference, judged, answer = make_reference(
         learned,
         schema,
         problem,
-        pick_metric(problem, project.promote.metric),
-        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params),
+        metric,
+        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params, history),
         seed=project.split.seed,
     )
     keep_reference(reference, evidence.of(version))
@@ -261,7 +273,7 @@ def _card(
             family=rehearsal.family,
             params=rehearsal.params,
             metric=pick_metric(problem, project.promote.metric),
-            schema=schema,
+            schema=schema.without_values(project.privacy.personal),
             rows={name: len(ids) for name, ids in turn.read("split.json").items()},
             digest=rows.digest,
             since=None if pd.isna(first) else first.isoformat(),
@@ -277,5 +289,6 @@ def _card(
             url=Settings().api_url,
             lineage={"MLflow run": turn.run_id} | _tags(project, rows),
             quarantined=rows.quarantined,
+            history=say_history(turn.read("history.json")),
         )
     )

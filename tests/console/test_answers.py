@@ -19,14 +19,15 @@ LOOK = {
 
 def test_quality_is_told_in_sentences_and_by_window():
     text = watched(LOOK)
-    assert "Labels have come for 0 of 336 answers (0%)." in text
-    assert "Estimated mae: 31 (27 to 35)" in text
+    assert "Labels have come for 0 of 336 predictions (0%)." in text
+    assert "Estimated mae now: 31, between 27 and 35." in text
     assert BLIND in text
     assert "The model uses what moved." in text
     (line,) = [line for line in text.splitlines() if line.startswith("2011-04-04")]
     assert line.split() == ["2011-04-04", "2011-04-11", "168", "0", "0", "—"]
 
 
-def test_a_look_without_quality_is_told_as_before():
+def test_a_look_without_quality_is_told_without_it():
     text = watched({"project": "bikes", "verdict": "ok", "columns": []})
-    assert text.splitlines()[0].split() == ["project", "bikes"]
+    assert text.startswith("bikes: ok")
+    assert BLIND not in text

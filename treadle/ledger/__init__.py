@@ -1,5 +1,6 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
+from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
@@ -11,6 +12,7 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
     QualityWindow,
     Release,
     Row,
@@ -20,6 +22,8 @@ from treadle.ledger.records import (
 from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
+    "Alert",
+    "AlertBook",
     "Champion",
     "Counts",
     "DecisionRow",
@@ -31,6 +35,7 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "Promotion",
     "QualityRows",
     "QualityWindow",
     "Release",

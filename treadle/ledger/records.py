@@ -98,6 +98,25 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class Promotion:
+    """How a version became champion.
+
+    Attributes:
+        from_version: The champion before it; `None` if it was the first.
+        fence: How often the champion had changed with it.
+        verdict: `promoted`, `approved`, `advanced`, `by-hand` or `rollback`.
+        at: Event time.
+    """
+
+    version: int
+    from_version: int | None
+    fence: int
+    verdict: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to train one model; a higher fence makes every lower one void."""
 

@@ -10,10 +10,11 @@ from serving.champions import Champions
 from treadle.bundle import Manifest
 from treadle.errors import BadProject, NotFound
 from treadle.governor import Governor
-from treadle.ledger import AlertBook, Champion, Ledger, Releases, VerdictRow
+from treadle.ledger import AlertBook, Champion, Ledger, QualityRows, Releases, VerdictRow
 from treadle.ledger.set_aside import batches
 from treadle.look import FOLDER, page_name
 from treadle.project import load_project
+from treadle.quality.words import say_quality
 from treadle.settings import Settings
 
 DECISIONS = 8
@@ -58,6 +59,7 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "degraded": champions.troubles.get(name),
         "verdict": looks[0] if looks else None,
         "looks": looks,
+        "quality": _quality(name, ledger),
         "decisions": _decisions(name, ledger),
         "governor": _governor(name, ledger, settings),
         "validation": _address(str(validation), settings),
@@ -135,6 +137,12 @@ def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] |
         "suppressed": standing.suppressed,
         "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),
     }
+
+
+def _quality(name: str, ledger: Ledger) -> dict[str, Any] | None:
+    """What the last look said of quality: its figures, and in plain words."""
+    figures = QualityRows(ledger).last_look(name)
+    return None if figures is None else {**figures, "said": say_quality(figures)}
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

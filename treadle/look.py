@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from treadle.quality.words import BLIND
 from treadle.settings import Settings
 
 Data = Mapping[str, Any]
@@ -207,6 +208,9 @@ def _estimate(look: Data) -> Iterator[str]:
     error = figure(record.get("mean_absolute_error"))
     if error is not None:
         yield f"So far such estimates were off by {number(error)} on average, in {record.get('windows')} windows."
+    if outside := figure(estimate.get("outside")):
+        yield f"{outside:.1%} of the rows have values that the model never learned from."
+    yield BLIND
 
 
 def _coverage(look: Data) -> Iterator[str]:

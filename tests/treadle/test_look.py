@@ -5,6 +5,7 @@ import math
 import pytest
 
 from treadle.look import in_words, moved, number, short
+from treadle.quality.words import BLIND
 
 LOOK = {
     "project": "bikes",
@@ -67,6 +68,7 @@ def test_what_is_new_is_said_too():
         "The model does not use hum.",
         "Estimated mae now: 40.2, between 36 and 44.5.",
         "So far such estimates were off by 2.3 on average, in 5 windows.",
+        BLIND,
         "Labels have come for 12 of 1,000 predictions (1%).",
     )
     assert words.decided.startswith("No retrain (the rule: cooldown). drift")

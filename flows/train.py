@@ -8,6 +8,7 @@ from prefect import flow
 
 from tasks.evaluate import evaluate_model
 from tasks.fit import fit_model
+from tasks.history import choose_history
 from tasks.label import label_data
 from tasks.load import load_data
 from tasks.promote import promote_model
@@ -26,7 +27,7 @@ def train(
     at: str | None = None,
     reason: str = "by hand",
 ) -> dict[str, Any]:
-    """Turn the wheel once: **load → validate → label → split → tune → fit → evaluate → register → promote**.
+    """Turn the wheel once: **load → validate → label → split → history → tune → fit → evaluate → register → promote**.
 
     The challenger is promoted only if it beats the champion on the newest labelled rows that neither has seen.
 
@@ -44,7 +45,8 @@ def train(
         table = load_data(turn)
         valid = validate_data(turn, table)
         rows = label_data(turn, valid)
-        parts = split_data(turn, rows)
+        split = split_data(turn, rows)
+        parts = choose_history(turn, rows, split)
         best = tune_families(turn, rows, parts, trials, minutes)
         rehearsal = fit_model(turn, rows, best)
         scores = evaluate_model(turn, rows, rehearsal)

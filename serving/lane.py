@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.admission import TOO_MUCH, TURN_S, Overloaded
 from serving.champions import Champions
 from serving.metrics import Metrics
 from serving.model import ServedModel
@@ -25,6 +26,8 @@ from treadle.ledger import Exchange, Journal
 
 MOST_ROWS = 64
 """Rows in one run: more would gain nothing (300 trees take 9 µs a row from 8 rows on) and delay the first of them."""
+FEWEST_WAITING = 1_024
+"""Rows that are always taken into one turn of the loop; more only if they are not more than `TURN_S` of work."""
 
 
 class Caller(Protocol):
@@ -32,6 +35,10 @@ class Caller(Protocol):
 
     def answer(self, content: bytes) -> None:
         """Send a 200."""
+        ...
+
+    def refuse(self, error: TreadleError) -> None:
+        """Send a refusal."""
         ...
 
     def hand_over(self) -> None:
@@ -67,12 +74,19 @@ class Lane:
         self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
+        self._rows = 0  # of those that wait
+        self._row_s = 0.0  # CPU time of a row in the last large turn
 
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
-        """Take a request that will be answered in this turn; False if the lane is not for it."""
+        """Take a request that will be answered in this turn, or refused in it; False if the lane is not for it."""
         model = self._champions.models.get(name)
         if model is None or not model.session.is_open or model.redact or self._releases.has_canary(name):
             return False
+        if self._rows > FEWEST_WAITING and self._rows * self._row_s > TURN_S:
+            self._metrics.failed(model, "predict", Overloaded.status)
+            self._metrics.overloaded()
+            caller.refuse(Overloaded(TOO_MUCH))
+            return True
         begun = time.perf_counter()
         rows = model.typed.decode(body, MOST_ROWS)
         if rows is None:
@@ -80,11 +94,20 @@ class Lane:
         if not self._waiting:  # all that arrived in this turn come before this call
             self._loop.call_soon(self.flush)
         self._waiting.append(Waiting(caller, model, body, rows, begun))
+        self._rows += len(rows)
         return True
 
     def flush(self) -> None:
         """Answer everything that waits, in order."""
-        waiting, self._waiting = self._waiting, []
+        if self._rows < FEWEST_WAITING // 4:
+            self._flush()
+            return
+        rows, begun = self._rows, time.thread_time()
+        self._flush()
+        self._row_s = (time.thread_time() - begun) / rows
+
+    def _flush(self) -> None:
+        waiting, self._waiting, self._rows = self._waiting, [], 0
         batch: list[Waiting] = []
         count = 0
         for request in waiting:

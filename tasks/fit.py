@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.history import history_of
 from tasks.step import step
-from treadle.data import ROW, load_snapshot
+from treadle.data import AT, ROW, load_snapshot
 from treadle.families import load_family
 from treadle.families.storage import save_model
+from treadle.history import History
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.schema import Schema
@@ -36,15 +38,19 @@ def fit_model(turn: Turn, rows: Rows, best: Best) -> Rehearsal:
     schema = Schema.load(turn.path("schema.json"))
     frame = parts_of(turn, rows, "train", "valid")
     path = turn.path("rehearsal.skops")
-    save_model(fit_recipe(project, schema, frame, best.family, best.params), path)
+    save_model(fit_recipe(project, schema, frame, best.family, best.params, history_of(turn)), path)
     log_params(Settings(), turn.run_id, {"family": best.family} | best.params)
     return Rehearsal(str(path), best.family, best.params)
 
 
-def fit_recipe(project: Project, schema: Schema, frame: pd.DataFrame, family: str, params: dict[str, Any]) -> Any:
-    """Fit one family with fixed parameters on all rows of `frame`."""
+def fit_recipe(
+    project: Project, schema: Schema, frame: pd.DataFrame, family: str, params: dict[str, Any], history: History
+) -> Any:
+    """Fit one family with fixed parameters on all rows of `frame`; the history says what each of them counts."""
     problem = load_problem(project.problem)
     target: np.ndarray = problem.encode_target(frame[schema.target], schema)
+    weights = history.weights(frame[AT].to_numpy())
+    how: dict[str, Any] = {} if weights is None else {"weights": weights}
     fitted = load_family(family).fit(
         frame,
         target,
@@ -55,6 +61,7 @@ def fit_recipe(project: Project, schema: Schema, frame: pd.DataFrame, family: st
         valid=None,
         seed=project.split.seed,
         report=None,
+        **how,
     )
     return fitted.model
 

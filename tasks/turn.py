@@ -143,6 +143,8 @@ def report_turn(
             "quarantined": rows.quarantined,
         },
         "trials": {"done": best.done, "pruned": best.pruned},
+        "search": turn.read("search.json"),
+        "history": {key: turn.read("history.json")[key] for key in ("chosen", "tried", "why")},
         "family": best.family,
         "parity": version.parity,
         "seconds": round(bill.seconds, 2),
@@ -167,7 +169,8 @@ def _page(summary: dict[str, Any]) -> str:
             f"| {summary['metric']} of the champion | {_number(summary['champion'])} |",
             f"| rows | {rows['train']:,} train, {rows['valid']:,} valid, {rows['test']:,} test, "
             f"{rows['holdout']:,} held out, {rows['quarantined']:,} quarantined |",
-            f"| trials | {trials['done']} done, {trials['pruned']} pruned |",
+            f"| learned from | {summary['history']['chosen']}: {summary['history']['why']} |",
+            f"| trials | {trials['done']} done, {trials['pruned']} pruned. {summary['search']['why']} |",
             f"| ONNX parity | {_number(summary['parity'])} of what is allowed |",
             f"| cost | {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds |",
         ]

@@ -161,6 +161,11 @@ def test_the_watch_judges_by_labels_and_the_policy_holds_back_a_second_retrain(l
     assert look["window"] == {"rows": 150, "labelled": 150}
     assert {"name", "statistic", "threshold", "drifted"} == set(look["columns"][0])
     assert look["report"]
+    assert (look["coverage"]["labelled"], look["coverage"]["share"]) == (150, 1.0)
+    assert sum(window["labelled"] for window in look["windows"]) == 150
+    assert look["estimate"]["metric"] == "rmse"
+    assert look["estimate"]["low"] <= look["estimate"]["value"] <= look["estimate"]["high"] < 20  # the labels say 100
+    assert {"name", "moved", "used", "tells", "importance"} == set(look["impact"]["columns"][0])
     assert look["retrain"]
     assert not again["retrain"]
     assert "cooldown" in again["retrain_reason"]

@@ -47,6 +47,7 @@ def test_overload(installation, row, much, bodies):
     assert wrong == []
     assert watch.failures == []
     assert missing == set()
+    assert row.figures["refused_4x"] > 0
     if seconds >= 10:
         assert min(goodput[2], goodput[4]) >= 0.8 * min(1.0, goodput[1])
 

@@ -2,8 +2,9 @@
 
 from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
-from treadle.ledger.journal import Entry, Exchange, Journal
+from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.quality import QualityRows
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -11,6 +12,8 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
+    QualityWindow,
     Release,
     Row,
     VerdictRow,
@@ -32,6 +35,9 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "Promotion",
+    "QualityRows",
+    "QualityWindow",
     "Release",
     "Releases",
     "Row",
@@ -39,4 +45,5 @@ __all__ = [
     "VerdictRow",
     "Version",
     "carried_before",
+    "on_their_way",
 ]

@@ -30,6 +30,39 @@ feedback = Table(
     Column("arrived_us", BigInteger, nullable=False),
     Index("feedback_by_time", "model", "at_us"),
 )
+# Labels that came before their predictions. Whose prediction it is shows when it comes: hence the model in the key.
+early_labels = Table(
+    "early_labels",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("model", String(63), primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+)
+# Quality by prediction time: one row a window, its estimate as it was made before labels came.
+quality_windows = Table(
+    "quality_windows",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("metric", String(32), primary_key=True),
+    Column("from_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("to_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("answered", Integer, nullable=False),
+    Column("labelled", Integer, nullable=False),
+    Column("value", Float),
+    Column("estimate", Text),
+)
+# What each look said of quality, as JSON.
+quality_looks = Table(
+    "quality_looks",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("figures", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
 versions = Table(
     "versions",
     metadata,

@@ -13,7 +13,6 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from tasks.step import step
-from tasks.watch import features_of
 from treadle.alerts import notice_of_look, notice_of_stop
 from treadle.card import escape
 from treadle.comparison import Comparison, compare_column
@@ -31,6 +30,7 @@ from treadle.schema import Column, Schema
 from treadle.settings import Settings
 from treadle.tracking import run_url
 from treadle.turn import parse_moment
+from treadle.window import features_of
 
 LOOKS_BEFORE = 8
 MOST_LOOKS = 500

@@ -82,6 +82,7 @@ class Words:
         costs: What it costs, as far as that is known; at least one sentence.
         decided: Whether to retrain, and why.
         false_alarms: How often the rule is wrong; `None` when not measured.
+        probation: How a new champion does against the one before it; `None` when none is on probation.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Words:
     costs: tuple[str, ...]
     decided: str
     false_alarms: str | None
+    probation: str | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Each part with its heading, in the order of the page."""
@@ -101,7 +103,8 @@ class Words:
             ("What it costs", " ".join(self.costs)),
             ("What was decided", self.decided),
         ]
-        return parts + ([("False alarms", self.false_alarms)] if self.false_alarms else [])
+        more = [("Probation", self.probation), ("False alarms", self.false_alarms)]
+        return parts + [(heading, text) for heading, text in more if text]
 
 
 def in_words(look: Data) -> Words:
@@ -115,6 +118,7 @@ def in_words(look: Data) -> Words:
         costs=tuple(_costs(look)),
         decided=_decided(look),
         false_alarms=_false_alarms(look),
+        probation=(look.get("probation") or {}).get("reason"),
     )
 
 

@@ -51,6 +51,7 @@ def test_what_is_new_is_said_too():
             },
             "coverage": {"answered": 1000, "labelled": 12, "share": 0.012},
             "suppressed": "cooldown",
+            "probation": {"state": "running", "reason": "Version 3 holds so far."},
         }
     )  # fmt: skip
     assert words.since == (
@@ -65,6 +66,7 @@ def test_what_is_new_is_said_too():
     )
     assert words.decided.startswith("No retrain (the rule: cooldown). drift")
     assert "1.2%" in words.false_alarms
+    assert dict(words.lines())["Probation"] == "Version 3 holds so far."
 
 
 def test_quality_is_the_cost_that_is_known_best():

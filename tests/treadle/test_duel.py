@@ -68,6 +68,14 @@ def test_the_holdout_objects_when_it_loses_more_than_the_newest_rows_gain():
     assert "Refused all the same" in found.reason
 
 
+def test_a_holdout_of_a_world_that_is_gone_has_no_say():
+    newest, held = bouts(-0.1, held_worse=0.4)
+    far = replace(
+        held, champion=held.y + 3 * (held.champion - held.y), challenger=held.y + 3 * (held.challenger - held.y)
+    )
+    assert duel(newest, far).promote
+
+
 def test_a_world_that_moves_may_take_from_the_holdout_what_it_gives_to_the_newest():
     newest, held = bouts(-0.3, held_worse=0.3)
     found = duel(newest, held)

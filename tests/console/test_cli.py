@@ -100,7 +100,7 @@ def test_a_bad_setting_names_the_variable(home):
 
 
 def test_a_replay_without_the_platform_says_how_to_start_it(home):
-    done = run(home, "replay", "shop")
+    done = run(home, "replay", "shop", "--live")
     assert done.returncode == 5
     assert "treadle up --detach" in one_line(done)
 

@@ -35,6 +35,7 @@ MUCH = 0.25  # a slice may lose by this share of its loss
 SLICE_SHARE = 0.05  # of the rows: a smaller slice objects to nothing
 SLICE_ROWS = 30
 SAMPLES = 4000
+MOST_UNITS = 500  # of more rows that do not depend on each other, some are drawn together: the draws stay megabytes
 LEFT = 0.25  # of the gain must be left without the labels of one caller
 GIVER_SHARE = (0.05, 0.5)  # a caller with fewer of the labels moves little; one with more is who labels here
 
@@ -218,7 +219,7 @@ def weak_slices(bout: Bout, problem: Problem, metric: str, schema: Schema, seed:
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         return ()
     blocks = blocks_or_rows(bout.blocks)
-    codes = np.arange(len(old)) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+    codes = np.arange(len(old)) % MOST_UNITS if blocks is None else np.unique(blocks, return_inverse=True)[1]
     masks = np.column_stack([mask for _, mask in named]).astype(float)
     before, after = (_sums(codes, masks * losses[:, None]) for losses in (old, new))
     units = len(before)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.duel import DAYS, HELD_DAYS, REGRESSION, WAYS, regression, rows_of, run
-from treadle.duel import hold_duel
+from treadle.duel import hold_duel, weak_slices
 from treadle.problems import load_problem
 from treadle.project import Fairness, Promote
 from treadle.release import Quality
@@ -97,6 +97,14 @@ def test_a_little_worse_on_a_slice_is_only_said():
     assert found.promote
     assert [part.slice for part in found.slices] == ["plan = pro"]
     assert "Surely worse on plan = pro" in found.reason
+
+
+def test_slices_of_very_many_rows_are_judged_in_little_memory():
+    rng = np.random.default_rng(3)
+    many = replace(regression(rows_of(2000, rng), rng, -0.4, slice_worse=0.3), blocks=None)
+    found = weak_slices(many, NUMBERS, "mae", REGRESSION, 0)
+    assert [(part.slice, part.much) for part in found] == [("plan = pro", True)]
+    assert found[0].worse == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_fairness_floor_refuses_unless_the_champion_is_more_uneven_still():

@@ -162,7 +162,8 @@ def main(count: int) -> None:
 
 def say(case: Case, what: str, metric: str, parts: list[np.ndarray]) -> None:
     off, naive, inside, truth = compare(case, metric, parts)
-    print(f"| {case.name} | {what} | {metric} | {case.plain[metric]:.4g} | {truth:.4g} | {off:.3g} | {naive:.3g} | {inside:.0%} |", flush=True)  # fmt: skip
+    figures = f"{case.plain[metric]:.4g} | {truth:.4g} | {off:.3g} | {naive:.3g} | {inside:.0%}"
+    print(f"| {case.name} | {what} | {metric} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

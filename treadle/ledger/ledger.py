@@ -197,6 +197,13 @@ class Ledger:
             query = query.where(predictions.c.version == version)
         return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
 
+    def labelled_after(self, model: str, version: int, since: datetime, until: datetime, oldest: int) -> list[Row]:
+        """The `oldest` predictions of a version after `since` whose label was known by `until`, oldest first."""
+        p = predictions.c
+        query = _rows(until, p.model == model, p.version == version, labelled=True)
+        query = query.where(p.at_us > to_us(since), p.at_us <= to_us(until))
+        return self._read(query.order_by(p.at_us, p.id).limit(oldest))
+
     def _read(self, query: Any) -> list[Row]:
         with self.engine.connect() as connection:
             return [

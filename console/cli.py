@@ -16,6 +16,7 @@ from console.alerts_cli import alerts_app
 from console.governor_cli import governor_app, labels_app
 from console.options import Json
 from console.options import read_settings as _settings
+from console.ready_cli import ready_app
 from console.release_cli import release_app
 
 if TYPE_CHECKING:
@@ -330,6 +331,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 app.add_typer(release_app, name="release")
 app.add_typer(governor_app, name="governor")
 app.add_typer(labels_app, name="labels")
+app.add_typer(ready_app, name="ready")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")

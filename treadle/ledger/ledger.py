@@ -44,6 +44,7 @@ from treadle.ledger.tables import (
     predictions,
     quality_looks,
     quality_windows,
+    ready_calls,
     release_evidence,
     releases,
     set_aside,
@@ -465,6 +466,7 @@ class Ledger:
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
             for table in (shadow_answers, early_labels):
                 connection.execute(delete(table).where(table.c.arrived_us < to_us(before)))
+            connection.execute(delete(ready_calls).where(ready_calls.c.at_us < to_us(before)))
             return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
 

@@ -88,10 +88,10 @@ def replayed(lived: dict[str, Any]) -> str:
 
 
 def spent(costs: dict[str, Any]) -> str:
-    """CPU and wall seconds, in all and by flow."""
-    rows = costs.get("by_flow") or []
+    """CPU and wall seconds, in all, by flow, and by ready model and caller."""
     total = f"{costs['cpu_seconds']:.1f} CPU seconds in {costs['seconds']:.1f} s"
-    return "\n".join([*([table(rows, list(rows[0])), ""] if rows else []), total])
+    tables = [table(rows, list(rows[0])) for rows in (costs.get("by_flow"), costs.get("ready")) if rows]
+    return "\n\n".join([*tables, total])
 
 
 def examined(result: dict[str, Any]) -> str:

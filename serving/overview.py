@@ -8,12 +8,18 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
+from treadle.errors import BadProject, NotFound
+from treadle.governor import Governor
 from treadle.ledger import AlertBook, Champion, Ledger, QualityRows, Releases, VerdictRow
+from treadle.ledger.set_aside import batches
 from treadle.look import FOLDER, page_name
+from treadle.project import load_project
 from treadle.quality.words import say_quality
 from treadle.settings import Settings
 
 DECISIONS = 8
+MOST_DECISIONS = 200
+"""Of so many the newest are shown, those that repeat each other as one."""
 LOOKS = 12
 
 
@@ -54,9 +60,8 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "verdict": looks[0] if looks else None,
         "looks": looks,
         "quality": _quality(name, ledger),
-        "decisions": [
-            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
-        ],
+        "decisions": _decisions(name, ledger),
+        "governor": _governor(name, ledger, settings),
         "validation": _address(str(validation), settings),
     }
 
@@ -100,6 +105,37 @@ def _look(name: str, row: VerdictRow, settings: Settings) -> dict[str, Any]:
         "at": row.at.isoformat(),
         "page": _address(str(page), settings),
         "report": _address(row.report, settings),
+    }
+
+
+def _decisions(name: str, ledger: Ledger) -> list[dict[str, Any]]:
+    """The newest decisions, newest first; one rule's refusals in a row are one line that counts them."""
+    shown: list[dict[str, Any]] = []
+    before = None
+    for decision in ledger.last_decisions(name, MOST_DECISIONS):
+        what = (decision.kind, decision.figures.get("rule") or decision.reason)
+        if what == before and decision.kind == "skip":
+            shown[-1]["times"] += 1
+        elif len(shown) == DECISIONS:
+            break
+        else:
+            said = {"kind": decision.kind, "reason": decision.reason, "at": decision.at.isoformat(), "times": 1}
+            shown.append(said)
+        before = what
+    return shown
+
+
+def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
+    """How retrains stand; `None` where the project's file is not there, as on a machine that only serves."""
+    try:
+        standing = Governor(ledger, load_project(name, settings)).standing()
+    except (BadProject, NotFound):
+        return None
+    return {
+        "breaker": standing.breaker,
+        "waiting": standing.waiting,
+        "suppressed": standing.suppressed,
+        "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),
     }
 
 

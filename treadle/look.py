@@ -30,7 +30,7 @@ KINDS = {
 FOLDER = "looks"
 """Below a project's reports; the service shows what is in it without scripts."""
 MOST_NAMES = 8
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_WORDS = 60, 200
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Moved:
         threshold: How far it might.
         effect: How large the change is; `None` when not known.
         since: Since when, as it was found.
+        words: The finding in its own words.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Moved:
     threshold: float | None = None
     effect: float | None = None
     since: str | None = None
+    words: str | None = None
 
     @property
     def said(self) -> str:
@@ -61,7 +63,8 @@ class Moved:
         'temp: values moved (0.31, 0.1 allowed)'
         """
         figures = "" if self.statistic is None else f" ({number(self.statistic)}{self._allowed})"
-        return f"{short(self.name)}: {KINDS.get(self.kind, self.kind)}{figures}"
+        words = short(self.words, LONGEST_WORDS).rstrip(".") if self.words else None
+        return f"{words or f'{short(self.name)}: {KINDS.get(self.kind, self.kind)}'}{figures}"
 
     @property
     def _allowed(self) -> str:
@@ -80,6 +83,7 @@ class Words:
         costs: What it costs, as far as that is known; at least one sentence.
         decided: Whether to retrain, and why.
         false_alarms: How often the rule is wrong; `None` when not measured.
+        probation: How a new champion does against the one before it; `None` when none is on probation.
     """
 
     title: str
@@ -89,6 +93,7 @@ class Words:
     costs: tuple[str, ...]
     decided: str
     false_alarms: str | None
+    probation: str | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Each part with its heading, in the order of the page."""
@@ -99,7 +104,8 @@ class Words:
             ("What it costs", " ".join(self.costs)),
             ("What was decided", self.decided),
         ]
-        return parts + ([("False alarms", self.false_alarms)] if self.false_alarms else [])
+        more = [("Probation", self.probation), ("False alarms", self.false_alarms)]
+        return parts + [(heading, text) for heading, text in more if text]
 
 
 def in_words(look: Data) -> Words:
@@ -113,6 +119,7 @@ def in_words(look: Data) -> Words:
         costs=tuple(_costs(look)),
         decided=_decided(look),
         false_alarms=_false_alarms(look),
+        probation=(look.get("probation") or {}).get("reason"),
     )
 
 
@@ -131,7 +138,7 @@ def moved(look: Data) -> list[Moved]:
     found = [
         Moved(
             str(f.get("name", "?")), str(f.get("kind", "input")), figure(f.get("statistic")), figure(f.get("threshold")),
-            figure(f.get("effect")), f.get("since"),
+            figure(f.get("effect")), f.get("since"), f.get("said"),
         )
         for f in look.get("findings") or ()
         if f.get("drifted")
@@ -181,13 +188,10 @@ def _costs(look: Data) -> Iterator[str]:
 
 def _impact(impact: Data) -> Iterator[str]:
     harm, reason = figure(impact.get("harm")), impact.get("reason")
-    if harm is not None:
-        yield f"What moved is estimated to change the model's loss by {harm:+.1%}."
     if reason:
         yield str(reason)
-    unused = [str(c["name"]) for c in impact.get("columns") or () if c.get("moved") and c.get("used") is False]
-    if unused:
-        yield f"The model does not use {some(unused)}."
+    elif harm is not None:
+        yield f"What moved is estimated to change the model's loss by {harm:+.1%}."
 
 
 def _quality(quality: Data) -> Iterator[str]:

@@ -64,10 +64,21 @@ function card(model) {
   }
   if (model.decisions.length) {
     const table = make("table");
-    for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.reason)));
+    for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.times > 1 ? `${decision.reason} (${decision.times} times in a row)` : decision.reason)));
     section.append(make("h3", "Last decisions"), table);
   }
+  section.append(...retrains(model.governor));
   return section;
+}
+
+function retrains(governor) {
+  if (!governor) return [];
+  const said = [];
+  if (governor.breaker) said.push(make("p", `The breaker is open: ${governor.breaker}`, "degraded"));
+  const rules = Object.entries(governor.suppressed);
+  if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
+  if (governor.labels_set_aside) said.push(make("p", `${number(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
+  return said.length ? [make("h3", "Retrains"), ...said] : [];
 }
 
 function alertCard(data) {

@@ -329,7 +329,7 @@ def test_the_console_shows_the_last_verdict_with_its_report(client, home):
     data = client.get("/console.json").json()
     (model,) = data["models"]
     assert model["verdict"]["verdict"] == "drift"
-    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat()}]
+    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat(), "times": 1}]
     assert data["links"].keys() == {"prefect", "mlflow", "api"}
     shown = client.get(model["verdict"]["report"])
     assert shown.status_code == 200

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
@@ -25,6 +25,7 @@ from treadle.onnx_export import Parity, check_parity, frame_to_inputs, pack, run
 from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
+from treadle.recipe import fit_recipe
 from treadle.reference import keep_reference, make_reference
 from treadle.registry import Candidate, Registry
 from treadle.schema import Schema

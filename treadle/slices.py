@@ -95,5 +95,5 @@ def _show(value: Any) -> str:
 
 def slice_masks(frame: pd.DataFrame, schema: Schema, min_rows: int) -> list[tuple[str, Array]]:
     """Names and masks (n,) of every slice of the feature columns with at least `min_rows` rows."""
-    named = [part for column in schema.features for part in _parts(frame[column.name], column)]
+    named = [part for column in schema.features for part in parts(frame[column.name], column)]
     return [(name, mask) for name, mask in named if int(mask.sum()) >= min_rows]

@@ -66,12 +66,15 @@ def trained(summary: dict[str, Any]) -> str:
 
 
 def watched(look: dict[str, Any]) -> str:
-    """One look at the newest window."""
-    record = {key: value for key, value in look.items() if key not in ("columns", "findings", "persistence")}
+    """One look at the newest window, in the words of its page."""
+    from treadle.look import in_words
+
+    words = in_words(look)
+    files = {"Page": look.get("page"), "Evidently's report": look.get("report"), "Alert": look.get("alert")}
+    record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
     columns = look.get("columns") or []
-    moved = [f"{f['kind']}: {f['said']}" for f in look.get("findings") or [] if f["drifted"]]
-    shown = ["", table(columns, list(columns[0]))] if columns else []
-    return "\n".join([pairs(record), *(["", "What moved:", *moved] if moved else []), *shown])
+    table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
+    return "\n".join([words.title, "", pairs(record), *table_])
 
 
 def replayed(lived: dict[str, Any]) -> str:

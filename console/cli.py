@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.access_cli import audit_app, keys_app
+from console.alerts_cli import alerts_app
 from console.options import Json
 from console.options import read_settings as _settings
 from console.release_cli import release_app
@@ -326,6 +327,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 
 
 app.add_typer(release_app, name="release")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 

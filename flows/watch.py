@@ -8,13 +8,15 @@ from prefect import flow
 
 from tasks.decide import decide_retrain
 from tasks.probation import follow_probation
+from tasks.quality import follow_quality
+from tasks.report import report_watch
 from tasks.turn import metered, run_name
 from tasks.watch import judge_window
 
 
 @flow(name="watch", flow_run_name=run_name, persist_result=True)
 def watch(project: str, at: str | None = None) -> dict[str, Any]:
-    """Look at the newest window of predictions and say whether the model still holds.
+    """Look at the newest window of predictions and say whether the model still holds: **probation → judge → follow → decide → report**.
 
     A champion on probation that labels show to be worse than the one before it is rolled back first.
     Verdicts: `ok`, `drift`, `quality-loss`, `insufficient-data`, `invalid`. A verdict that asks for a retrain passes
@@ -31,4 +33,7 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
     with metered(project, "watch", at):
         probation = follow_probation(project, at)
         verdict = judge_window(project, at)
-        return probation | verdict | decide_retrain(project, at, verdict)
+        quality = follow_quality(project, at, verdict)
+        decision = decide_retrain(project, at, verdict | quality)
+        page = report_watch(project, at, probation | verdict | quality | decision)
+        return probation | verdict | quality | decision | page

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
-from serving import predict_routes, problem_details, scoring_routes, v2_routes
+from serving import alert_routes, predict_routes, problem_details, scoring_routes, v2_routes
 from serving.access import COOKIE, Access, Denied, Principal, principal_of
 from serving.admission import Admission
 from serving.champions import Champions
@@ -24,10 +24,11 @@ from serving.lane import Lane
 from serving.last_good import open_ledger
 from serving.metrics import Metrics
 from serving.openapi import describe, example_request
-from serving.overview import overview, summary
+from serving.overview import open_alerts, overview, summary
 from serving.predict import Endpoints
 from serving.quota import Quota
 from serving.releases import Releases
+from serving.routes import TRAINER
 from serving.sessions import add_sessions
 from serving.standing import standings
 from serving.tracing import Tracing, open_tracing
@@ -110,6 +111,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota, releases)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
+    alert_routes.add(app, ledger)
     _add_service(app, settings, champions, metrics, admission)
     _add_pages(app, settings, champions, ledger)
     add_sessions(app, access, admission)
@@ -202,6 +204,8 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
         who = _viewer(request)
         return {
             "models": _seen(request, overview(champions, ledger, settings)),
+            "alerts": [alert for alert in open_alerts(ledger) if who.sees(alert["project"])],
+            "may_change": who.role >= TRAINER,
             "degraded": _troubles(who, champions),
             "signed_in": COOKIE in request.cookies,
             "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},

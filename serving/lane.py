@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from serving.admission import TOO_MUCH, Overloaded
+from serving.admission import TOO_MUCH, TURN_S, Overloaded
 from serving.champions import Champions
 from serving.metrics import Metrics
 from serving.model import ServedModel
@@ -26,10 +26,8 @@ from treadle.ledger import Exchange, Journal
 
 MOST_ROWS = 64
 """Rows in one run: more would gain nothing (300 trees take 9 µs a row from 8 rows on) and delay the first of them."""
-TURN_S = 0.05
-"""So much work is taken into one turn of the loop at most; what comes beyond is refused at once, since everybody waits."""
 FEWEST_WAITING = 1_024
-"""Rows that are always taken, however slow the model was so far."""
+"""Rows that are always taken into one turn of the loop; more only if they are not more than `TURN_S` of work."""
 
 
 class Caller(Protocol):
@@ -77,7 +75,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._rows = 0  # of those that wait
-        self._row_s = 0.0  # what a row took lately, seconds
+        self._row_s = 0.0  # CPU time of a row in the last large turn
 
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
         """Take a request that will be answered in this turn, or refused in it; False if the lane is not for it."""
@@ -101,6 +99,14 @@ class Lane:
 
     def flush(self) -> None:
         """Answer everything that waits, in order."""
+        if self._rows < FEWEST_WAITING // 4:
+            self._flush()
+            return
+        rows, begun = self._rows, time.thread_time()
+        self._flush()
+        self._row_s = (time.thread_time() - begun) / rows
+
+    def _flush(self) -> None:
         waiting, self._waiting, self._rows = self._waiting, [], 0
         batch: list[Waiting] = []
         count = 0
@@ -134,7 +140,6 @@ class Lane:
         for request, content in zip(batch, contents, strict=True):
             request.caller.answer(content)
             self._metrics.answered(model, "predict", len(request.rows), done - request.begun)
-        self._row_s += ((done - decoded) / len(answer.ids) - self._row_s) / 8
         self._releases.shadow(model, *answer)
         if self._tracing is not None:
             rows = [len(request.rows) for request in batch]

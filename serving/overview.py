@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import Champion, Ledger, Releases
+from treadle.ledger import AlertBook, Champion, Ledger, Releases, VerdictRow
+from treadle.look import FOLDER, page_name
 from treadle.settings import Settings
 
 DECISIONS = 8
+LOOKS = 12
 
 
 def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[dict[str, Any]]:
@@ -20,11 +22,24 @@ def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[d
     return [summary(name, champions, ledger, settings) for name in sorted(names)]
 
 
+def open_alerts(ledger: Ledger) -> list[dict[str, Any]]:
+    """The open alerts of all projects, those without a model too; their pages as this service has them."""
+    rows = [alert.as_row() for alert in AlertBook(ledger).list()]
+    return [row | {"page": _below_here(row["page"])} for row in rows]
+
+
+def _below_here(address: str | None) -> str | None:
+    """A page's address without the name that the service had when it was written."""
+    place = (address or "").find("/reports/")
+    return address[place:] if address is not None and place >= 0 else None
+
+
 def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     """One model; `version`, `digest` and what the manifest says are `None` while no version of it answers."""
     served = champions.models.get(name)
     champion = ledger.champion(name)
     validation = settings.reports_dir / name / "validation.html"
+    looks = [_look(name, row, settings) for row in ledger.last_verdicts(name, LOOKS)]
     return {
         "name": name,
         "version": served.version if served else None,
@@ -35,7 +50,8 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "release": _release(name, ledger),
         **_said(served.manifest if served else None),
         "degraded": champions.troubles.get(name),
-        "verdict": _verdict(name, ledger, settings),
+        "verdict": looks[0] if looks else None,
+        "looks": looks,
         "decisions": [
             {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
         ],
@@ -71,18 +87,18 @@ def _challenger(name: str, champion: Champion | None, ledger: Ledger) -> int | N
     return newest[0].version
 
 
-def _verdict(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
-    """What the last look at the window said, at its event time."""
-    for row in ledger.last_verdicts(name, 1):
-        return {
-            "verdict": row.verdict,
-            "reason": row.reason,
-            "rows": row.rows,
-            "labelled": row.labelled,
-            "at": row.at.isoformat(),
-            "report": _address(row.report, settings),
-        }
-    return None
+def _look(name: str, row: VerdictRow, settings: Settings) -> dict[str, Any]:
+    """What one look at the window said, at its event time."""
+    page = settings.reports_dir / name / FOLDER / page_name(row.at)
+    return {
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "rows": row.rows,
+        "labelled": row.labelled,
+        "at": row.at.isoformat(),
+        "page": _address(str(page), settings),
+        "report": _address(row.report, settings),
+    }
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

@@ -175,12 +175,12 @@ class Endpoints:
         return done
 
     async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
-        return work() if size < INLINE_BYTES else await self.in_thread(work)
+        return self.admission.at_once(work) if size < INLINE_BYTES else await self.in_thread(work)
 
     async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
         if size < INLINE_BYTES and model.session.is_open:
-            return work()
+            return self.admission.at_once(work)
         return await self.in_thread(work)
 
     async def in_thread(self, work: Callable[[], R]) -> R:

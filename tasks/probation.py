@@ -36,21 +36,31 @@ def follow_probation(name: str, at: str | None = None) -> dict[str, Any]:
         `probation`: the look's figures; `None` when the champion is not on probation.
     """
     settings = Settings()
-    project = load_project(name, settings)
-    ledger = Ledger.open(settings)
-    moment = parse_moment(at) or datetime.now(UTC)
-    swap = ledger.last_promotion(name)
-    if swap is None or not _is_open(ledger, project, swap):
+    look = settle_swap(settings, load_project(name, settings), parse_moment(at) or datetime.now(UTC))
+    if look is None:
         return {"probation": None}
-    look = _look(settings, ledger, project, swap, moment)
-    if look.state == "failed":
-        look = _roll_back(settings, ledger, name, swap, look, moment)
-    elif look.state != "running":
-        ledger.record_decision(name, KIND, look.reason, {**look.figures(), "fence": swap.fence}, moment)
     create_markdown_artifact(
         key=f"{name}-probation", markdown=f"**{look.state}.** {look.reason}", description=look.reason
     )
     return {"probation": dict(look.figures())}
+
+
+def settle_swap(settings: Settings, project: Project, moment: datetime) -> Look | None:
+    """Look at the swap that made the champion; if its probation has ended, say so in the ledger, and undo a bad one.
+
+    Returns:
+        The look; `None` when the champion is not on probation.
+    """
+    ledger = Ledger.open(settings)
+    swap = ledger.last_promotion(project.name)
+    if swap is None or not _is_open(ledger, project, swap):
+        return None
+    look = _look(settings, ledger, project, swap, moment)
+    if look.state == "failed":
+        return _roll_back(settings, ledger, project.name, swap, look, moment)
+    if look.state != "running":
+        ledger.record_decision(project.name, KIND, look.reason, {**look.figures(), "fence": swap.fence}, moment)
+    return look
 
 
 def _is_open(ledger: Ledger, project: Project, swap: Promotion) -> bool:

@@ -87,7 +87,7 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion:
         bout(held, open_version(settings, ledger, project.name, version).answer(held)) if beside else None,
         problem,
         pick_metric(problem, project.promote.metric),
-        schema,
+        schema.hiding(project.privacy.personal),  # a slice is told by its value
         project.promote,
         seed=project.split.seed,
         live=live_quality(ledger, project.name, version, champion.version) if champion else None,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.evaluate import judge_part
 from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.step import step
@@ -18,13 +20,16 @@ from treadle.card import Card, Score, render_card
 from treadle.data import AT
 from treadle.evidence import Evidence
 from treadle.families import load_family
-from treadle.families.storage import TRUSTED
+from treadle.families.storage import TRUSTED, load_model
 from treadle.labeling import audit_labels
 from treadle.ledger import Ledger
 from treadle.onnx_export import Parity, check_parity, frame_to_inputs, pack, run_onnx
 from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
+from treadle.quality.estimator import make_estimator
+from treadle.quality.storage import keep_estimator, with_losses
+from treadle.quality.use import column_use
 from treadle.recipe import fit_recipe
 from treadle.reference import keep_reference, make_reference
 from treadle.registry import Candidate, Registry
@@ -210,6 +215,7 @@ def _keep_evidence(
         seed=project.split.seed,
     )
     keep_reference(reference, evidence.of(version))
+    _keep_estimator(turn, rows, project, schema, rehearsal, judged, answer, learned, evidence.of(version))
     if project.label.audit:
         y = problem.encode_target(judged[schema.target], schema)
         audit = audit_labels(judged, schema, y, answer)
@@ -219,6 +225,31 @@ def _keep_evidence(
             description=audit.said,
         )
         turn.write("suspects.json", audit.suspects)
+
+
+def _keep_estimator(
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal,
+    judged: pd.DataFrame, answer: np.ndarray, learned: pd.DataFrame, folder: Path,
+) -> None:  # fmt: skip
+    """What estimates the version's quality until labels come, from the columns that the ledger will have of its rows."""
+    problem = load_problem(project.problem)
+    metric = pick_metric(problem, project.promote.metric)
+    columns = [column.name for column in schema.features if column.name not in project.privacy.redacted]
+    unseen = parts_of(turn, rows, judge_part(turn))
+    model = load_model(rehearsal.path)
+    uses = column_use(
+        problem,
+        metric,
+        lambda frame: problem.predict(model, frame),
+        unseen,
+        problem.encode_target(unseen[schema.target], schema),
+        columns,
+        project.split.seed,
+    )
+    estimator = make_estimator(judged, answer, learned, schema, problem, metric, uses, project.split.seed)
+    if estimator is not None:
+        losses = problem.row_losses(metric, problem.encode_target(judged[schema.target], schema), answer)
+        keep_estimator(estimator, with_losses(judged, columns, losses), folder)
 
 
 def _suspect(suspect: dict[str, Any]) -> str:

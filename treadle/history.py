@@ -22,7 +22,7 @@ PARTS = (2, 4, 8)  # windows and half-lives tried are these parts of the history
 FEWEST_ROWS = 100  # a shorter window is not tried
 MOST_LEARNED = 20_000  # rows of one fit; of more, every second, third … is taken, in all candidates alike
 MOST_JUDGED = 2000  # rows of one fold
-MARGIN = 0.02  # share of the loss by which `all` must be beaten
+MARGIN = 0.05  # share of the loss by which `all` must be beaten
 AGAIN = 0.1  # share by which the history must have grown before it is tested again
 DAY = timedelta(days=1)
 

@@ -22,6 +22,10 @@ NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 KINDS = ("number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant")
 Kind = Literal["number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant"]
 
+AlertKind = Literal[
+    "drift", "quality-loss", "invalid", "not-served", "rolled-back", "train-failed", "approval", "retrain-stopped"
+]
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -247,6 +251,17 @@ class Retrain(_Part):
     back-testing; or `auto`, the best of these by back-testing on the project's own past."""
 
 
+class Alerts(_Part):
+    """What people are told of. Where to is a matter of the machine, since channels hold secrets (docs/alerts.md)."""
+
+    kinds: tuple[AlertKind, ...] = get_args(AlertKind)
+    """What is told; all other alerts are only listed."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    """Alerts less grave than this are only listed."""
+    resolve_after: int = Field(default=2, ge=1)
+    """After so many good looks in a row an alert about the model ends by itself."""
+
+
 class Budget(_Part):
     """What a project may spend."""
 
@@ -273,6 +288,7 @@ class Project(_Part):
     watch: Watch = Watch()
     retrain: Retrain = Retrain()
     budget: Budget = Budget()
+    alerts: Alerts = Alerts()
 
     _folder: Path = PrivateAttr(Path())
 

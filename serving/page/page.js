@@ -8,6 +8,7 @@ const make = (tag, text, kind) => {
 };
 const put = (parent, ...children) => { parent.append(...children.filter(Boolean)); return parent; };
 const number = (value) => (value === null || value === undefined ? "—" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4 }));
+const unfolded = new Set(); // the page is written anew every few seconds, and what a person opened stays open
 const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "—");
 const link = (text, address) => { const a = make("a", text); a.href = address; return a; };
 
@@ -32,15 +33,51 @@ function card(model) {
     put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${model.verdict.rows} predictions, ${model.verdict.labelled} labelled`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   const reports = make("p");
-  if (model.verdict && model.verdict.report) put(reports, link("Drift report", model.verdict.report), make("span", "  "));
+  if (model.verdict && model.verdict.page) put(reports, link("This look", model.verdict.page), make("span", "  "));
+  if (model.verdict && model.verdict.report) put(reports, link("Evidently's report", model.verdict.report), make("span", "  "));
   if (model.validation) reports.append(link("Validation of the data", model.validation));
   if (reports.childNodes.length) section.append(reports);
+  if (model.looks.length > 1) {
+    const table = make("table");
+    for (const look of model.looks.slice(1)) put(table, put(make("tr"), put(make("td"), look.page ? link(moment(look.at), look.page) : moment(look.at)), make("td", look.verdict, look.verdict), make("td", look.reason)));
+    const folded = make("details");
+    folded.open = unfolded.has(model.name);
+    folded.addEventListener("toggle", () => (folded.open ? unfolded.add(model.name) : unfolded.delete(model.name)));
+    section.append(put(folded, make("summary", `${model.looks.length - 1} looks before`), table));
+  }
   if (model.decisions.length) {
     const table = make("table");
     for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.reason)));
     section.append(make("h3", "Last decisions"), table);
   }
   return section;
+}
+
+function alertCard(data) {
+  const section = make("section");
+  section.append(make("h2", "Open alerts"));
+  const table = make("table");
+  for (const alert of data.alerts) {
+    const said = make("td", `${alert.project}: ${alert.said}${alert.subject ? ` (${alert.subject})` : ""}. ${alert.reason} `);
+    if (alert.page) said.append(link("Page", alert.page));
+    const times = alert.times > 1 ? `${number(alert.times)} times since ${moment(alert.at)}` : moment(alert.at);
+    const state = put(make("td"), make("span", times, "soft"));
+    if (alert.silenced_until) put(state, make("br"), make("span", `silenced until ${moment(alert.silenced_until)}`, "soft"));
+    if (alert.acknowledged_by) put(state, make("br"), make("span", `acknowledged by ${alert.acknowledged_by}`, "soft"));
+    else if (data.may_change) state.append(make("br"), acknowledging(alert));
+    put(table, put(make("tr"), state, make("td", alert.severity, alert.severity), said));
+  }
+  return put(section, table);
+}
+
+function acknowledging(alert) {
+  const button = make("button", "Acknowledge");
+  button.addEventListener("click", async () => {
+    const reply = await fetch(`/v1/models/${encodeURIComponent(alert.project)}/alerts/${alert.id}/acknowledge`, { method: "POST" });
+    if (reply.ok) { show(); return; }
+    button.replaceWith(make("span", `Not acknowledged: ${(await reply.json()).detail}`, "degraded"));
+  });
+  return button;
 }
 
 async function show() {
@@ -52,6 +89,7 @@ async function show() {
     document.getElementById("leave").hidden = !data.signed_in;
     for (const name of ["prefect", "mlflow"]) document.getElementById(name).href = data.links[name];
     const cards = data.models.map(card);
+    if (data.alerts.length) cards.unshift(alertCard(data));
     document.getElementById("models").replaceChildren(...(cards.length ? cards : [document.getElementById("empty").content.cloneNode(true)]));
     const troubles = Object.entries(data.degraded).filter(([name]) => !data.models.some((model) => model.name === name));
     notice.textContent = troubles.map(([name, why]) => `${name}: ${why}`).join(" ");

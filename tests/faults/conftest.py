@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.examiner import SECRET, Examiner, examining, present
 from tests.faults.installation import Installation, installation_of
+from tests.faults.postgresql import Postgresql, programs
 from tests.faults.report import Row, Table
 from tests.faults.routes import Route
 from tests.faults.service import Service
@@ -81,6 +82,17 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
 def installation(tmp_path: Path) -> Installation:
     """An installation that serves version 1."""
     return installation_of(tmp_path)
+
+
+@pytest.fixture
+def postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL of this test's own."""
+    found = programs()
+    if found is None:
+        pytest.skip("there is no PostgreSQL here")
+    server = Postgresql(found)
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,9 @@ def test_slow_callers(installation, row, much):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", [slow_headers, slow_body, slow_chunks, silent, slow_reader], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [slow_headers, slow_body, slow_chunks, silent, slow_reader], ids=lambda kind: kind.__name__
+)
 def test_a_slow_caller_is_ended(impatient, row, kind):
     """a slow caller is ended at its deadline"""
     row.fault = f"ended at a deadline: {kind.__name__.replace('_', ' ')}"

@@ -211,7 +211,7 @@ class Noted:
 
 
 def test_more_than_a_turn_can_do_is_refused_at_once_and_the_next_turn_is_free(home, monkeypatch):
-    monkeypatch.setattr(lane, "FEWEST_WAITING", 100)
+    monkeypatch.setattr(lane, "FEWEST_WAITING", 100)  # a turn of 25 rows tells the speed
     champions = Champions(home.settings, home.ledger)
     champions.refresh()
     metrics, journal = Metrics(), Journal(home.settings.journal_dir)

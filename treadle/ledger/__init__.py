@@ -1,8 +1,10 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
+from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.quality import QualityRows
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -11,6 +13,7 @@ from treadle.ledger.records import (
     Lease,
     Prediction,
     Promotion,
+    QualityWindow,
     Release,
     Row,
     VerdictRow,
@@ -19,6 +22,8 @@ from treadle.ledger.records import (
 from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
+    "Alert",
+    "AlertBook",
     "Champion",
     "Counts",
     "DecisionRow",
@@ -31,6 +36,8 @@ __all__ = [
     "Ledger",
     "Prediction",
     "Promotion",
+    "QualityRows",
+    "QualityWindow",
     "Release",
     "Releases",
     "Row",

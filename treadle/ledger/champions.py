@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
+from treadle.ledger.alert_rows import follow_swap
 from treadle.ledger.audit import record
 from treadle.ledger.records import Champion, Lease, Promotion, from_us, to_us
 from treadle.ledger.tables import champions, leases, promotions, versions
@@ -107,6 +108,7 @@ def swap_within(
             reason=reason, figures=json.dumps(figures, default=str), at_us=to_us(at),
         )
     )  # fmt: skip
+    follow_swap(connection, model, version, is_rollback=verdict == "rollback")
     record(connection, who, "rollback" if verdict == "rollback" else "promote", model, expected, version)
     return Champion(version, expected, fence)
 

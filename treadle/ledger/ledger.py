@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from treadle.errors import Conflict, Unavailable
+from treadle.ledger import alert_rows
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.audit import Outcome, keep_anchor, record
 from treadle.ledger.database import LaterEngine, open_engine
@@ -340,11 +341,15 @@ class Ledger:
             ]
 
     def record_decision(self, model: str, kind: str, reason: str, figures: dict[str, Any], at: datetime) -> None:
-        """Write down a decision and why."""
-        self._insert(
-            decisions, model=model, kind=kind, reason=reason, figures=json.dumps(figures, default=str),
-            at_us=to_us(at), arrived_us=to_us(datetime.now(UTC)),
-        )  # fmt: skip
+        """Write down a decision and why, and what it means for the alerts."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                insert(decisions).values(
+                    model=model, kind=kind, reason=reason, figures=json.dumps(figures, default=str),
+                    at_us=to_us(at), arrived_us=to_us(datetime.now(UTC)),
+                )
+            )  # fmt: skip
+            alert_rows.follow_decision(connection, model, kind, reason, figures, at)
 
     def last_decisions(self, model: str, n: int = 10, kind: str | None = None) -> list[DecisionRow]:
         """The newest decisions, newest first."""
@@ -392,6 +397,7 @@ class Ledger:
     ) -> None:
         """Write down what is no change of the ledger's own; see `treadle.ledger.audit.record` for what is."""
         with self.change() as connection:
+            alert_rows.follow_bundle(connection, what, subject, after, datetime.now(UTC))
             record(connection, who, what, subject, before, after, outcome)
 
     def _insert(self, table: Any, **values: Any) -> None:
@@ -419,6 +425,7 @@ class Ledger:
             for table in (*own_rows, quality_windows, quality_looks):
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
+            alert_rows.forget_alerts(connection, model)
             record(connection, who, "reset", model, before, 0)
 
     def prune(self, before: datetime) -> int:

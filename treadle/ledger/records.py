@@ -141,6 +141,26 @@ class VerdictRow:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityWindow:
+    """The quality of what was answered in a span of event time.
+
+    Attributes:
+        answered: Predictions of the span.
+        labelled: Those whose label is known.
+        value: The metric of these; `None` while they are too few.
+        estimate: `value`, `low` and `high` as they were expected before labels came; `None` where nothing could be.
+    """
+
+    begin: datetime
+    end: datetime
+    metric: str
+    answered: int
+    labelled: int
+    value: float | None
+    estimate: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionRow:
     """A decision and its reason."""
 

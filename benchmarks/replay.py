@@ -108,9 +108,9 @@ APRIL, YEAR_2004 = datetime(2011, 4, 1, tzinfo=UTC), datetime(2004, 1, 1, tzinfo
 HIDDEN = {"bikes": ["casual", "registered", "mnth"], "chicago": ["date"]}
 CASES = (
     Case("bikes", bikes, "bikers", "timestamp", APRIL, "1d", parts=BIKES),
-    Case("chicago", chicago, "ridership", "date", YEAR_2004, "1w", parts=DAILY),
+    Case("chicago", chicago, "ridership", "date", YEAR_2004, "2w", parts=DAILY),
     Case("bikes-shuffled", lambda: shuffled(bikes(), "timestamp"), "bikers", "timestamp", APRIL, "1d", quiet=True, parts=BIKES),
-    Case("chicago-shuffled", lambda: shuffled(chicago(), "date"), "ridership", "date", YEAR_2004, "1w", quiet=True, parts=DAILY),
+    Case("chicago-shuffled", lambda: shuffled(chicago(), "date"), "ridership", "date", YEAR_2004, "2w", quiet=True, parts=DAILY),
     Case("cycles", cycles, "demand", "when", datetime(2024, 4, 1, tzinfo=UTC), "1d", quiet=True, parts=BIKES),
 )  # fmt: skip
 

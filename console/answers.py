@@ -74,7 +74,9 @@ def watched(look: dict[str, Any]) -> str:
     record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
     columns = look.get("columns") or []
     table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
-    return "\n".join([words.title, "", pairs(record), *table_])
+    windows = look.get("windows") or []
+    by_window = ["", table(windows, list(windows[0]))] if windows else []
+    return "\n".join([words.title, "", pairs(record), *table_, *by_window])
 
 
 def replayed(lived: dict[str, Any]) -> str:
@@ -86,10 +88,10 @@ def replayed(lived: dict[str, Any]) -> str:
 
 
 def spent(costs: dict[str, Any]) -> str:
-    """CPU and wall seconds, in all and by flow."""
-    rows = costs.get("by_flow") or []
+    """CPU and wall seconds, in all, by flow, and by ready model and caller."""
     total = f"{costs['cpu_seconds']:.1f} CPU seconds in {costs['seconds']:.1f} s"
-    return "\n".join([*([table(rows, list(rows[0])), ""] if rows else []), total])
+    tables = [table(rows, list(rows[0])) for rows in (costs.get("by_flow"), costs.get("ready")) if rows]
+    return "\n\n".join([*tables, total])
 
 
 def examined(result: dict[str, Any]) -> str:

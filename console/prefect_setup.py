@@ -1,4 +1,4 @@
-"""What Prefect must know of this home: the work pool, the deployments of every project, and two kinds of automation.
+"""What Prefect must know of this home: the work pool, the deployments of every project and of ready models' jobs, automations.
 
 Running it again changes only what differs. Talks to the Prefect server that the environment names; imports no flow.
 """
@@ -64,9 +64,27 @@ def set_up(settings: Settings) -> list[str]:
                     tags=[TAG, project.name],
                     paused=False,
                 )
+        deployed["ready/ready"] = _deploy_ready(client, settings)
         _set_up_automations(client, {name: deployed[f"train/{name}"] for name in (p.name for p in projects)})
         _remove_departed(client, set(deployed))
     return sorted(deployed)
+
+
+def _deploy_ready(client: SyncPrefectClient, settings: Settings) -> UUID:
+    """The deployment that answers jobs of ready models; it belongs to no project."""
+    description, schema = _describe_flow("ready")
+    return client.create_deployment(
+        flow_id=client.create_flow_from_name("ready"),
+        name="ready",
+        entrypoint="flows.ready.ready",
+        description=description,
+        parameter_openapi_schema=schema,
+        enforce_parameter_schema=True,
+        work_pool_name=WORK_POOL,
+        job_variables={"working_dir": str(settings.home)},
+        tags=[TAG],
+        paused=False,
+    )
 
 
 def _readable_projects(settings: Settings) -> list[Project]:
@@ -180,6 +198,7 @@ def _retrain_on_event(project: str, deployment: UUID) -> AutomationCore:
                     "project": project,
                     "at": {"__prefect_kind": "jinja", "template": "{{ event.payload.at }}"},
                     "reason": {"__prefect_kind": "jinja", "template": "{{ event.payload.reason }}"},
+                    "trigger": {"__prefect_kind": "jinja", "template": "{{ event.payload.trigger }}"},
                 },
             )
         ],

@@ -8,7 +8,7 @@ from typing import Any
 from console.keys import whoami
 from console.platform import redeploy
 from treadle.errors import BadData, NotFound
-from treadle.ledger import Ledger
+from treadle.ledger import Ledger, ReadyCalls
 from treadle.project import check_name, list_projects, load_project
 from treadle.registry import Registry
 from treadle.settings import Settings
@@ -89,7 +89,7 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
 
 
 def cost(settings: Settings, name: str | None) -> dict[str, Any]:
-    """What was spent on one project, or on all: CPU and wall seconds, in all and by flow."""
+    """What was spent on one project, or on all and on ready models: CPU and wall seconds, in all and by flow, model, caller."""
     if name:
         load_project(name, settings)
     ledger = Ledger.open(settings)
@@ -98,5 +98,6 @@ def cost(settings: Settings, name: str | None) -> dict[str, Any]:
         for project in ([name] if name else list_projects(settings))
         for flow, figures in sorted(ledger.spent(project).items())
     ]
-    totals = {key: round(sum(row.get(key, 0.0) for row in rows), 3) for key in ("cpu_seconds", "seconds")}
-    return {"project": name, **totals, "by_flow": rows}
+    ready = [] if name else ReadyCalls(ledger).spent()
+    totals = {key: round(sum(row.get(key, 0.0) for row in [*rows, *ready]), 3) for key in ("cpu_seconds", "seconds")}
+    return {"project": name, **totals, "by_flow": rows, "ready": ready}

@@ -27,6 +27,10 @@ from serving.openapi import describe, example_request
 from serving.overview import open_alerts, overview, summary
 from serving.predict import Endpoints
 from serving.quota import Quota
+from serving.ready import hub as ready_hub
+from serving.ready import openai as ready_openai
+from serving.ready import routes as ready_routes
+from serving.ready.work import ReadyModels
 from serving.releases import Releases
 from serving.routes import TRAINER
 from serving.sessions import add_sessions
@@ -84,6 +88,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
         resting.cancel()
         releases.stop()
         champions.stop()
+        await asyncio.to_thread(ready.stop)
         admission.stop()
         writer.stop()
         journal.close()
@@ -109,10 +114,12 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     problem_details.install(app)
     quota = Quota(settings.state_dir / "quota")
     endpoints = Endpoints(settings, champions, writer, journal, ledger, metrics, admission, quota, releases)
+    ready = ReadyModels(settings, ledger, metrics, admission, quota)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
+    _add_ready(app, ready)
     alert_routes.add(app, ledger)
-    _add_service(app, settings, champions, metrics, admission)
+    _add_service(app, settings, champions, metrics, admission, ready)
     _add_pages(app, settings, champions, ledger)
     add_sessions(app, access, admission)
     app.state.access = access
@@ -160,8 +167,19 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
         }
 
 
+def _add_ready(app: FastAPI, ready: ReadyModels) -> None:
+    ready_routes.add(app, ready)
+    ready_hub.add(app, ready)
+    ready_openai.add(app, ready)
+
+
 def _add_service(
-    app: FastAPI, settings: Settings, champions: Champions, metrics: Metrics, admission: Admission
+    app: FastAPI,
+    settings: Settings,
+    champions: Champions,
+    metrics: Metrics,
+    admission: Admission,
+    ready: ReadyModels,
 ) -> None:
     @app.get("/healthz", tags=["service"], summary="Whether the process lives")
     async def healthz() -> dict[str, str]:
@@ -181,6 +199,7 @@ def _add_service(
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
     def show_metrics() -> Response:
         lag_s = carried_before(settings.journal_dir)
+        metrics.ready_loaded(ready.pool.loaded())
         metrics.look(champions.models, len(champions.troubles), admission.requests, lag_s)
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -58,4 +58,4 @@ async def _collect(request: Request, most: int, admission: Admission, chunks: li
 
 
 def _too_large(most: int) -> BadRequest:
-    return BadRequest(f"The body is larger than {most:,} bytes; send fewer rows at once.", 413)
+    return BadRequest(f"The body is larger than {most:,} bytes; send less at once.", 413)

@@ -73,6 +73,13 @@ def note_model(name: str, version: int) -> None:
         request.model, request.version = name, version
 
 
+def note_ready(capability: str, model: str | None = None) -> None:
+    """Note which capability the request of this task asks, and which model answers, by names that we gave."""
+    request = noted.get()
+    if request is not None:
+        request.model = capability if model is None else f"{capability}/{model}"
+
+
 def note_rows(rows: int) -> None:
     """Note how many rows the request of this task was answered."""
     request = noted.get()

@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from serving.model import ServedModel
 from serving.standing import Standing
 
+READY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
@@ -68,6 +69,19 @@ class Metrics:
             "treadle_label_coverage", "Share of the judged rows that have a label", of_version, "livemax"
         )
         self._drifted = self._gauge("treadle_drifted_columns", "Columns that moved", of_version, "livemax")
+        of_ready = ["capability", "ready_model"]
+        self._ready = self._counter(
+            "treadle_ready_requests", "Requests to ready models by capability, model and status", [*of_ready, "status"]
+        )
+        self._ready_inputs = self._counter("treadle_ready_inputs", "Inputs that ready models answered", of_ready)
+        self._ready_cpu = self._counter("treadle_ready_cpu_seconds", "CPU seconds of ready models", of_ready)
+        self._ready_seconds = Histogram(
+            "treadle_ready_seconds", "Time to answer a request to a ready model, its turn included", of_ready,
+            buckets=READY_BUCKETS, registry=self._registry,
+        )  # fmt: skip
+        self._ready_memory = self._gauge(
+            "treadle_ready_memory_bytes", "Memory of a ready model's process", ["ready_model"], "livesum"
+        )
         self._of = cache(self._find)
         self._set: dict[Gauge, set[tuple[str, ...]]] = {}
 
@@ -95,6 +109,21 @@ class Metrics:
         """Count a request that was refused; the names that callers invent are all one label."""
         name, version = ("unknown", "") if model is None else (model.name, model.version)
         self._requests.labels(name, version, route, status).inc()
+
+    def ready_answered(self, capability: str, model: str, inputs: int, seconds: float, cpu_seconds: float) -> None:
+        """Count a request that a ready model answered."""
+        self._ready.labels(capability, model, 200).inc()
+        self._ready_inputs.labels(capability, model).inc(inputs)
+        self._ready_cpu.labels(capability, model).inc(cpu_seconds)
+        self._ready_seconds.labels(capability, model).observe(seconds)
+
+    def ready_failed(self, capability: str, model: str, status: int) -> None:
+        """Count a request to a ready model that got no answer."""
+        self._ready.labels(capability, model, status).inc()
+
+    def ready_loaded(self, megabytes: Mapping[str, int]) -> None:
+        """Note which ready models are in memory."""
+        self._replace(self._ready_memory, {(model,): float(size << 20) for model, size in megabytes.items()})
 
     def overloaded(self) -> None:
         """Count a request that was refused because too many were under way."""

@@ -13,6 +13,7 @@ from serving.model import ServedModel
 from serving.openapi_scoring import scoring_paths
 from serving.openapi_v2 import v2_paths
 from serving.protocols.arrow import FILE, PARQUET, STREAM
+from serving.ready.openapi import ready_paths
 from treadle.bundle import ManifestColumn
 
 _TYPES = {
@@ -97,6 +98,7 @@ def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
     _mend(document["paths"])
     document["paths"] |= scoring_paths({name: example_request(model)["rows"][0] for name, model in models.items()})
     document["paths"] |= v2_paths(models)
+    document["paths"] |= ready_paths(_PROBLEM)
     return document
 
 

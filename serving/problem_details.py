@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem+json, in one place. They name the column and the row, and never repeat the data.
 
-Below /v2 they are `{"error": message}`, as the Open Inference Protocol wants them.
+Below /v2 they are `{"error": message}`, as the Open Inference Protocol wants them; below /openai `{"error": {…}}`, as its clients do.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ def problem(
     """One problem+json response, or what callers below /v2 get instead."""
     if instance == "/v2" or instance.startswith("/v2/"):
         return v2_error(status, _with_row(detail, members), headers)
+    if instance.startswith("/openai/"):
+        said = {"error": {"message": detail, "type": title, "param": None, "code": status}}
+        return Response(
+            msgspec.json.encode(said),
+            status,
+            {**_HEADERS.get(status, {}), **(headers or {})},
+            media_type="application/json",
+        )
     said = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     body = {**said, "instance": instance[:MOST_INSTANCE], **members}
     headers = {**_HEADERS.get(status, {}), **(headers or {})}

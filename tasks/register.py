@@ -249,7 +249,11 @@ def _keep_estimator(
     estimator = make_estimator(judged, answer, learned, schema, problem, metric, uses, project.split.seed)
     if estimator is not None:
         losses = problem.row_losses(metric, problem.encode_target(judged[schema.target], schema), answer)
-        keep_estimator(estimator, with_losses(judged, columns, losses), folder)
+        kept = {use.name for use in uses if use.matters}
+        subject = project.privacy.subject
+        if subject is not None and subject in judged:
+            kept.add(subject)  # so that a subject's rows can be found, and erased
+        keep_estimator(estimator, with_losses(judged, sorted(kept), losses), folder)
 
 
 def _suspect(suspect: dict[str, Any]) -> str:

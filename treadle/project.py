@@ -246,6 +246,12 @@ class Retrain(_Part):
     """Event time after which an open breaker lets one retrain through."""
     breaker_labels: int = Field(default=500, ge=1)
     """Labels after which it does so before its time."""
+    suspect_window: Duration = timedelta(days=7)
+    """How far back one key's labels are compared with those of the other keys."""
+    suspect_excess: float = Field(default=0.15, gt=0, le=1)
+    """A key whose labels contradict the model on so much more of its rows than the other keys' do is set aside."""
+    max_key_share: float = Field(default=0.5, gt=0, le=1)
+    """A key that suddenly gives a larger share of the labels is allowed half of that excess."""
     history: Literal["auto", "all", "weighted"] | Duration = "auto"
     """What is learned from: `all`; a duration before the newest row; `weighted`, all of it by age with a half-life found by
     back-testing; or `auto`, the best of these by back-testing on the project's own past."""

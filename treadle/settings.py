@@ -86,6 +86,26 @@ class Settings(BaseSettings):
     """For so long after a promotion the champion before stays in memory, to answer where the new one fails, seconds."""
     idle_s: float = Field(default=3600.0, gt=0)
     """A model that nobody asked for so long leaves the service's memory until somebody does, seconds."""
+    ready_memory_mb: int = Field(default=2048, ge=256)
+    """Memory that all ready models of the service may have together; those unused for longest leave first."""
+    ready_idle_s: float = Field(default=600.0, gt=0)
+    """A ready model that nobody asks for so long leaves memory, seconds."""
+    ready_run_s: float = Field(default=60.0, gt=0)
+    """Seconds in which a ready model must have read and answered a request; then its process is killed."""
+    ready_job_s: float = Field(default=3600.0, gt=0)
+    """The same for a job, which runs in the background."""
+    ready_inputs: int = Field(default=64, ge=1)
+    """Most inputs in one request to a ready model."""
+    ready_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Largest file that a ready model reads."""
+    ready_characters: int = Field(default=100_000, ge=1)
+    """Longest text that a ready model reads."""
+    ready_pixels: int = Field(default=50_000_000, ge=1)
+    """Most pixels of one picture, looked at before it is decoded."""
+    ready_sound_s: float = Field(default=1800.0, gt=0)
+    """Longest sound that is decoded, seconds."""
+    ready_url_hosts: str = ""
+    """Hosts from which inputs may be fetched by URL, separated by commas; empty allows no URL at all."""
     retrain_lease_s: float = Field(default=90.0, gt=0)
     """A retrain that has not beaten its heart for so long is taken for dead, seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -120,6 +140,11 @@ class Settings(BaseSettings):
     def bundles_dir(self) -> Path:
         """Folder of the serving bundles, `<model>/<version>/`."""
         return self.mlruns_dir / "bundles"
+
+    @property
+    def ready_dir(self) -> Path:
+        """Folder of ready models: what was downloaded, what was made of it, jobs, collections."""
+        return self.state_dir / "ready"
 
     @property
     def journal_dir(self) -> Path:

@@ -40,10 +40,10 @@ function operation(path, method, entry) {
     input.value = JSON.stringify(body.example, null, 1);
     const known = columns(body.schema);
     if (known) section.append(known);
-    if (!path.includes("{")) section.append(input);
+    if (!path.includes("{") && !entry["x-no-form"]) section.append(input);
     else section.append(make("pre", input.value));
   }
-  if (path.includes("{")) return section;
+  if (path.includes("{") || entry["x-no-form"]) return section;
   const button = make("button", "Send");
   const answer = make("pre");
   answer.hidden = true;

@@ -13,7 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from treadle.ledger import Ledger
+from treadle import Client
+from treadle.ledger import Ledger, ReadyCalls
 from treadle.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("platform")]
@@ -103,3 +104,19 @@ def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform,
     summary = treadle("train", "toy", "--deployed")
     assert summary["decision"] in ("kept", "rejected", "pending-approval")
     assert len(runs_of(platform, "train", "COMPLETED")) == before + 1
+
+
+def test_a_job_of_a_ready_model_runs_in_prefect_and_is_seen_there(platform):
+    """Through our own client, which asks and waits; its cost is in the ledger."""
+    client = Client(platform.api_url)
+    texts = ["Der Zug nach Wien fährt um neun Uhr.", " ", "Le train pour Vienne part à neuf heures."]
+    job = client.start_job("detect-language", texts, top_k=1)
+    first, second, third = client.wait(job, timeout_s=240)
+    assert (first["answer"]["language"], third["answer"]["language"]) == ("de", "fr")
+    assert "no text" in second["error"]
+    (run,) = runs_of(platform, "ready", "COMPLETED")
+    assert run["name"] == f"job {job}"
+    calls = ReadyCalls(Ledger.open(platform)).newest("detect-language")
+    assert [(call.id, call.client, call.inputs) for call in calls] == [(job, "job", 1)] * 2
+    progress = prefect(platform, "artifacts/filter", {"artifacts": {"key": {"any_": ["ready-detect-language"]}}})
+    assert [artifact["data"] for artifact in progress] == [100.0]

@@ -67,6 +67,7 @@ def exposed(tmp_path_factory):
     with TestClient(create_app(home.settings)) as client:
         assert client.post("/v1/models/toy/predict", json={"rows": [ROW]}).status_code == 200
         assert client.post("/v1/models/toy/predict", json={"rows": []}).status_code == 422
+        assert client.post("/v1/ready/detect-language", json={"inputs": "Guten Morgen"}).status_code == 200
         found: dict[str, set[str]] = {}
         for family in text_string_to_metric_families(client.get("/metrics").text):
             for sample in family.samples:

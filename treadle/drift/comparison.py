@@ -63,13 +63,14 @@ class Comparison:
 
 
 def compare_values(kind: Kind, name: str, cells: Cells, layout: Layout, effect: float, said: str) -> Comparison | None:
-    """Compare what is there: Kolmogorov-Smirnov distance of ordered cells, total variation of others.
+    """Compare what both know: Kolmogorov-Smirnov distance of ordered cells, total variation of others but new ones.
 
     Returns:
         `None` if one side has no value at all.
     """
-    counts = layout.counts(cells.normal, cells.size)[:, 1:]
-    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
+    known = slice(1, cells.size if cells.ordered else cells.size - 1)
+    counts = layout.counts(cells.normal, cells.size)[:, known]
+    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[known].astype(np.float64)
     if not before.sum() or not now.sum():
         return None
     share = before / before.sum()

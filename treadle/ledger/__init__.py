@@ -5,6 +5,7 @@ from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.quality import QualityRows
+from treadle.ledger.ready import ANSWERED, ReadyCall, ReadyCalls
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -22,6 +23,7 @@ from treadle.ledger.records import (
 from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
+    "ANSWERED",
     "Alert",
     "AlertBook",
     "Champion",
@@ -38,6 +40,8 @@ __all__ = [
     "Promotion",
     "QualityRows",
     "QualityWindow",
+    "ReadyCall",
+    "ReadyCalls",
     "Release",
     "Releases",
     "Row",

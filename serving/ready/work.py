@@ -1,0 +1,230 @@
+"""One request to a ready model: its limits, its turn, its answer, and the line in the ledger that says what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+
+from serving.access import principal_of
+from serving.admission import Admission
+from serving.logs import mark, note_ready, note_rows
+from serving.metrics import Metrics
+from serving.quota import Quota
+from treadle.capabilities.catalog import Entry
+from treadle.capabilities.pool import Answering, Done, Pool
+from treadle.errors import TreadleError, Unavailable
+from treadle.ledger import ANSWERED, Ledger, ReadyCall, ReadyCalls
+from treadle.settings import Settings
+
+Client = Literal["own", "hub", "openai", "job"]
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, read.
+
+    Attributes:
+        inputs: Texts, lists of messages, bytes of files, or mappings of these.
+        parameters: As the request brought them.
+        model: The model that shall answer; `None` for the first that is installed.
+        stream: Whether the answer is wanted piece by piece.
+    """
+
+    inputs: list[Any]
+    parameters: dict[str, Any]
+    model: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answered request: which model answered, what it took, and the answers as plain values."""
+
+    id: str
+    entry: Entry
+    done: Done
+    answers: list[Any]
+
+
+class ReadyModels:
+    """The ready models of this worker.
+
+    Args:
+        settings: The installation.
+        ledger: Where calls are written down.
+        metrics: The worker's.
+        admission: The worker's.
+        quota: Limits of keys; an input counts as a row.
+    """
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, metrics: Metrics, admission: Admission, quota: Quota
+    ) -> None:
+        self.settings = settings
+        self.pool = Pool(settings, 1 / settings.workers)
+        self.admission = admission
+        self._calls = ReadyCalls(ledger)
+        self._metrics = metrics
+        self._quota = quota
+        self._endings: set[asyncio.Task[Done]] = set()
+
+    def stop(self) -> None:
+        """End all models."""
+        self.pool.stop()
+
+    def take(self, request: Request, inputs: int) -> None:
+        """Count inputs against the limit of whoever asks.
+
+        Raises:
+            TooMany: They are not there at the moment.
+        """
+        self._quota.take(principal_of(request.scope), max(1, inputs))
+
+    async def answer(self, request: Request, capability: str, asked: Asked, client: Client) -> Said:
+        """Have a capability answer; the call is in the ledger before this returns.
+
+        Raises:
+            TreadleError: There is no answer.
+        """
+        begun = time.perf_counter()
+        with self.admission.admitted():
+            entry, answering = await self._begin(request, capability, asked)
+            try:
+                done = await asyncio.wrap_future(answering)
+            except TreadleError as error:
+                await self._failed(request, capability, entry, asked, client, begun, error, answering)
+                raise
+            mark("infer")
+            await self._answered(request, capability, entry, asked, client, done, begun)
+        return Said(request.state.request_id, entry, done, _unpack(done.answers))
+
+    async def stream(
+        self, request: Request, capability: str, asked: Asked, client: Client
+    ) -> tuple[Entry, AsyncIterator[Any], Callable[[], Done | None]]:
+        """Have a capability answer piece by piece.
+
+        Returns:
+            The model; the pieces as plain values, begun, so that whatever is wrong with the request was raised; and
+            what tells, after the last piece, what it took.
+
+        Raises:
+            TreadleError: There is no first piece.
+        """
+        begun = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        enough = threading.Event()
+
+        def put(piece: bytes | None) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        entry, answering = await self._begin(request, capability, asked, put, enough)
+        answering.add_done_callback(lambda _: put(None))
+        first = await pieces.get()
+        if first is None and answering.exception() is not None:
+            error = answering.exception()
+            if isinstance(error, TreadleError):
+                await self._failed(request, capability, entry, asked, client, begun, error, answering)
+            assert error is not None  # noqa: S101 - just looked at
+            raise error
+        took: list[Done] = []
+
+        async def rest() -> AsyncIterator[Any]:
+            piece = first
+            try:
+                with self.admission.admitted():
+                    while piece is not None:
+                        yield _unpack(piece)
+                        piece = await pieces.get()
+            finally:  # a task, since whoever does not listen any more has this one cancelled
+                enough.set()
+                ending = asyncio.create_task(self._ended(request, capability, entry, asked, client, begun, answering))
+                self._endings.add(ending)
+                ending.add_done_callback(self._forget)
+            took.append(await ending)
+
+        return entry, rest(), lambda: took[0] if took else None
+
+    def _forget(self, ending: asyncio.Task[Done]) -> None:
+        self._endings.discard(ending)
+        if not ending.cancelled():
+            ending.exception()  # who listened was told; who did not must not be logged as a surprise
+
+    async def _begin(
+        self, request: Request, capability: str, asked: Asked, on_piece: Callable[[bytes], None] | None = None,
+        enough: threading.Event | None = None,
+    ) -> tuple[Entry, Answering]:  # fmt: skip
+        note_ready(capability)
+        try:
+            self.take(request, len(asked.inputs))
+            entry, answering = await asyncio.to_thread(
+                self.pool.ask, capability, asked.inputs, asked.parameters,
+                model=asked.model, on_piece=on_piece, enough=enough,
+            )  # fmt: skip
+        except TreadleError as error:
+            self._metrics.ready_failed(capability, "", error.status)
+            raise
+        note_ready(capability, entry.model)
+        return entry, answering
+
+    async def _ended(
+        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, begun: float,
+        answering: Answering,
+    ) -> Done:  # fmt: skip
+        try:
+            done = await asyncio.wrap_future(answering)
+        except TreadleError as error:
+            await self._failed(request, capability, entry, asked, client, begun, error, answering)
+            raise
+        await self._answered(request, capability, entry, asked, client, done, begun)
+        return done
+
+    async def _answered(
+        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, done: Done, begun: float
+    ) -> None:
+        note_rows(len(asked.inputs))
+        await self._keep(
+            _call(request, capability, entry, asked, client, ANSWERED, done.cpu_seconds, done.seconds,
+                  done.confidence, done.facts)
+        )  # fmt: skip
+        self._metrics.ready_answered(
+            capability, entry.model, len(asked.inputs), time.perf_counter() - begun, done.cpu_seconds
+        )
+
+    async def _failed(
+        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, begun: float,
+        error: TreadleError, answering: Answering,
+    ) -> None:  # fmt: skip
+        seconds = time.perf_counter() - begun
+        self._metrics.ready_failed(capability, entry.model, error.status)
+        await self._keep(
+            _call(request, capability, entry, asked, client, error.title, answering.cpu_seconds, seconds, None, {})
+        )
+
+    async def _keep(self, call: ReadyCall) -> None:
+        try:
+            await asyncio.to_thread(self._calls.add, call)
+        except SQLAlchemyError as error:
+            raise Unavailable("The ledger does not answer; nothing was answered.") from error
+        mark("ledger")
+
+
+def _call(
+    request: Request, capability: str, entry: Entry, asked: Asked, client: Client, outcome: str, cpu_seconds: float,
+    seconds: float, confidence: float | None, facts: dict[str, float],
+) -> ReadyCall:  # fmt: skip
+    who = principal_of(request.scope)
+    key_id, name = (None, "local") if who is None else (who.key_id, who.name)
+    return ReadyCall(
+        request.state.request_id, capability, entry.model, entry.version, key_id, name, client, outcome,
+        len(asked.inputs), cpu_seconds, seconds, confidence, facts,
+    )  # fmt: skip

@@ -1,0 +1,21 @@
+"""A pool of ready models in a home of its own."""
+
+import pytest
+
+from treadle.capabilities.pool import Pool
+from treadle.settings import Settings
+
+
+@pytest.fixture
+def make_pool(tmp_path):
+    """Makes pools; arguments change settings. All of them end with the test."""
+    made = []
+
+    def make(**changes):
+        pool = Pool(Settings(home=tmp_path, **changes))
+        made.append(pool)
+        return pool
+
+    yield make
+    for pool in made:
+        pool.stop()

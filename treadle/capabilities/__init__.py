@@ -1,0 +1,32 @@
+"""What is ready: pre-trained models behind one API. One file a capability, one line in the table; imported on first use.
+
+Importing this needs neither a model nor a library of one; those are guests of the process that runs them (`child`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from treadle.capabilities.protocol import Capability
+from treadle.errors import NotFound, nearest
+
+CAPABILITIES = {
+    "read-text": "treadle.capabilities.read_text:ReadText",
+    "detect-language": "treadle.capabilities.detect_language:DetectLanguage",
+    "embed-text": "treadle.capabilities.embed_text:EmbedText",
+    "similar-items": "treadle.capabilities.similar_items:SimilarItems",
+}
+
+__all__ = ["CAPABILITIES", "Capability", "load_capability"]
+
+
+def load_capability(name: str) -> Capability:
+    """The capability of that name, without its model.
+
+    Raises:
+        NotFound: There is none; the nearest is suggested.
+    """
+    if name not in CAPABILITIES:
+        raise NotFound(f"No capability of that name.{nearest(name, CAPABILITIES)} `treadle ready` lists them.")
+    module, _, attribute = CAPABILITIES[name].partition(":")
+    return getattr(import_module(module), attribute)()  # type: ignore[no-any-return]

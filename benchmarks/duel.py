@@ -1,4 +1,4 @@
-"""How often the duel lets a worse challenger pass, measured: `python -m benchmarks.duel [TRIALS]`.
+"""How often the duel lets a worse challenger pass, measured: `python -m benchmarks.duel [TRIALS [WAY …]]`.
 
 Champion and challenger answer the same simulated rows: hourly, with days that are easier or harder for both. The way in which
 the challenger is worse is exact, so what should happen is known. Prints the share promoted by the gate alone and by the duel.
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     print(
         f"{'of ' + str(trials) + ' trials, promoted by':<62}{'gate .9':>9}{'duel .9':>9}{'gate .95':>9}{'duel .95':>9}"
     )
-    for name, trial in WAYS.items():
+    for name, trial in ((name, WAYS[name]) for name in arguments[1:] or WAYS):
         duels = [run(trial, seed, Promote(confidence=0.9), 400) for seed in range(trials)]
         passed = [seed for seed in range(trials) if duels[seed].gate.promote]  # who fails at .9 fails at .95
         surer = [run(trial, seed, Promote(confidence=0.95), 400) for seed in passed]

@@ -74,7 +74,9 @@ def watched(look: dict[str, Any]) -> str:
     record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
     columns = look.get("columns") or []
     table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
-    return "\n".join([words.title, "", pairs(record), *table_])
+    windows = look.get("windows") or []
+    by_window = ["", table(windows, list(windows[0]))] if windows else []
+    return "\n".join([words.title, "", pairs(record), *table_, *by_window])
 
 
 def replayed(lived: dict[str, Any]) -> str:

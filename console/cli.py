@@ -13,6 +13,7 @@ import typer
 
 from console.access_cli import audit_app, keys_app
 from console.alerts_cli import alerts_app
+from console.governor_cli import governor_app, labels_app
 from console.options import Json
 from console.options import read_settings as _settings
 from console.ready_cli import ready_app
@@ -328,6 +329,8 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 
 
 app.add_typer(release_app, name="release")
+app.add_typer(governor_app, name="governor")
+app.add_typer(labels_app, name="labels")
 app.add_typer(ready_app, name="ready")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")

@@ -13,6 +13,7 @@ from tasks.label import label_data
 from tasks.load import load_data
 from tasks.promote import promote_model
 from tasks.register import register_model
+from tasks.slot import taken_once
 from tasks.split import split_data
 from tasks.tune import tune_families
 from tasks.turn import report_turn, run_name, turn_of
@@ -20,12 +21,14 @@ from tasks.validate import validate_data
 
 
 @flow(name="train", flow_run_name=run_name, persist_result=True)
+@taken_once
 def train(
     project: str,
     trials: int | None = None,
     minutes: float | None = None,
     at: str | None = None,
     reason: str = "by hand",
+    trigger: str | None = None,  # noqa: ARG001 - `taken_once` takes it up
 ) -> dict[str, Any]:
     """Turn the wheel once: **load → validate → label → split → history → tune → fit → evaluate → register → promote**.
 
@@ -37,6 +40,7 @@ def train(
         minutes: Wall-clock minutes of the search; the project's own when left out.
         at: Event time, ISO 8601; labels that came later are not known to this turn. Now, when left out.
         reason: Why, in plain words; shown in the run's name and in the ledger.
+        trigger: The number of the trigger that asked for this run; one run alone may begin for it.
 
     Returns:
         What `treadle train --json` prints.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from serving.last_good import LastGood
 from serving.model import ServedModel, open_model
 from serving.proof import Prover
-from treadle.errors import BrokenBundle, NotFound, TreadleError, Unavailable, nearest
+from treadle.errors import BadData, NotFound, TreadleError, Unavailable, nearest
 from treadle.ledger import AlertBook, Champion, Ledger, Version
 from treadle.settings import Settings
 from treadle.trust import ensure_trust
@@ -226,7 +226,7 @@ class Champions:
         except (TreadleError, OSError) as error:
             self._failed[version.digest] = (str(error), time.monotonic() + RETRY_S)
             log.warning("%s: version %s is not served: %s", name, version.version, error)
-            if isinstance(error, BrokenBundle) and str(error) != why:
+            if isinstance(error, BadData) and str(error) != why:
                 self._audit("bundle refused", name, version.version, str(error))
             raise
         self._failed.pop(version.digest, None)

@@ -140,6 +140,12 @@ class Connection(HttpToolsProtocol):
         if self._admission is not None and self._admission.draining and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def shutdown(self) -> None:
+        """The port has closed: what waits in the lane is answered before the connection ends."""
+        if self._in_lane and self._lane is not None:
+            self._lane.flush()
+        super().shutdown()
+
     # What the lane does with a request
 
     def answer(self, content: bytes) -> None:

@@ -8,11 +8,18 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import AlertBook, Champion, Ledger, Releases, VerdictRow
+from treadle.errors import BadProject, NotFound
+from treadle.governor import Governor
+from treadle.ledger import AlertBook, Champion, Ledger, QualityRows, Releases, VerdictRow
+from treadle.ledger.set_aside import batches
 from treadle.look import FOLDER, page_name
+from treadle.project import load_project
+from treadle.quality.words import say_quality
 from treadle.settings import Settings
 
 DECISIONS = 8
+MOST_DECISIONS = 200
+"""Of so many the newest are shown, those that repeat each other as one."""
 LOOKS = 12
 
 
@@ -52,9 +59,9 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "degraded": champions.troubles.get(name),
         "verdict": looks[0] if looks else None,
         "looks": looks,
-        "decisions": [
-            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
-        ],
+        "quality": _quality(name, ledger),
+        "decisions": _decisions(name, ledger),
+        "governor": _governor(name, ledger, settings),
         "validation": _address(str(validation), settings),
     }
 
@@ -99,6 +106,43 @@ def _look(name: str, row: VerdictRow, settings: Settings) -> dict[str, Any]:
         "page": _address(str(page), settings),
         "report": _address(row.report, settings),
     }
+
+
+def _decisions(name: str, ledger: Ledger) -> list[dict[str, Any]]:
+    """The newest decisions, newest first; one rule's refusals in a row are one line that counts them."""
+    shown: list[dict[str, Any]] = []
+    before = None
+    for decision in ledger.last_decisions(name, MOST_DECISIONS):
+        what = (decision.kind, decision.figures.get("rule") or decision.reason)
+        if what == before and decision.kind == "skip":
+            shown[-1]["times"] += 1
+        elif len(shown) == DECISIONS:
+            break
+        else:
+            said = {"kind": decision.kind, "reason": decision.reason, "at": decision.at.isoformat(), "times": 1}
+            shown.append(said)
+        before = what
+    return shown
+
+
+def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
+    """How retrains stand; `None` where the project's file is not there, as on a machine that only serves."""
+    try:
+        standing = Governor(ledger, load_project(name, settings)).standing()
+    except (BadProject, NotFound):
+        return None
+    return {
+        "breaker": standing.breaker,
+        "waiting": standing.waiting,
+        "suppressed": standing.suppressed,
+        "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),
+    }
+
+
+def _quality(name: str, ledger: Ledger) -> dict[str, Any] | None:
+    """What the last look said of quality: its figures, and in plain words."""
+    figures = QualityRows(ledger).last_look(name)
+    return None if figures is None else {**figures, "said": say_quality(figures)}
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

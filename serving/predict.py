@@ -255,17 +255,20 @@ class Endpoints:
         asked = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
         self.spend_of(request)(len(asked.labels))
         early = {label.id for label in asked.labels} if asked.keep_early else set[str]()
-        counts = await self._add_feedback(model.name, asked.labels, early)
+        giver = principal_of(request.scope)
+        counts = await self._add_feedback(model.name, asked.labels, early, giver.key_id if giver else None)
         said = {"accepted": counts.accepted, "repeated": counts.repeated}
         notes = {name: count for name in ("early", "ahead") if (count := getattr(counts, name))}
         return Worked(model, len(asked.labels), _encode(said | notes))
 
-    async def _add_feedback(self, model: str, labels: Sequence[Feedback], early: set[str]) -> Counts:
+    async def _add_feedback(
+        self, model: str, labels: Sequence[Feedback], early: set[str], key_id: str | None
+    ) -> Counts:
         """Store labels; those of answers that are in the journal still wait for them a moment, and then in the ledger."""
         end = time.monotonic() + (JOURNAL_DEADLINE_S if _any_fresh(labels) else 0)
         while True:
             try:
-                return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early)
+                return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
             except NotFound:
                 if time.monotonic() > end:
                     break
@@ -273,7 +276,7 @@ class Endpoints:
         if _any_fresh(labels):  # the journal may be long, after an outage of the ledger
             ids = {label.id for label in labels}
             early = early | await asyncio.to_thread(on_their_way, self.settings.journal_dir, model, ids)
-        return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early)
+        return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
 
 
 def _any_fresh(labels: Sequence[Feedback]) -> bool:

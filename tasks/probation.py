@@ -74,16 +74,15 @@ def _is_open(ledger: Ledger, project: Project, swap: Promotion) -> bool:
 def _look(settings: Settings, ledger: Ledger, project: Project, swap: Promotion, moment: datetime) -> Look:
     schema = Schema.load(project.folder / "schema.json")
     before = int(swap.from_version or 0)
-    labelled = ledger.labelled(project.name, until=moment, version=swap.version)
-    rows = [row for row in labelled if swap.at < row.at <= moment]
+    most = project.promote.probation.labels
+    rows = ledger.labelled_after(project.name, swap.version, swap.at, moment, most)
     served = _open(settings, ledger, project, before, schema)
     if isinstance(served, str):
         return Look("unknown", f"No probation of version {swap.version}: {served}", swap.version, before, len(rows))
-    rows = rows[: project.promote.probation.labels]
     now, then, days = _losses(rows, schema, project, served)
     return look_back(
         swap.version, before, now, then, days if schema.time else None,
-        first=min(project.watch.min_labelled, project.promote.probation.labels), most=project.promote.probation.labels,
+        first=min(project.watch.min_labelled, most), most=most,
         over=moment - swap.at >= project.promote.probation.time, seed=project.split.seed,
     )  # fmt: skip
 

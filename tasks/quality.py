@@ -17,7 +17,7 @@ from treadle.ledger import Ledger, QualityRows, QualityWindow, Row
 from treadle.privacy import unknown_where_redacted
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project, load_project
-from treadle.quality.answered import expected_of, features_of, measured
+from treadle.quality.answered import expected_of, measured
 from treadle.quality.estimator import Estimator, Expected
 from treadle.quality.impact import Impact, judge_impact
 from treadle.quality.storage import load_estimator, load_rows
@@ -26,6 +26,7 @@ from treadle.quality.words import say_quality
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.turn import parse_moment
+from treadle.window import features_of
 
 MOST_ESTIMATED = 2000
 """Rows of a closed window that its estimate is made of, the newest."""

@@ -12,7 +12,7 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.evaluate import judge_part
-from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
@@ -30,6 +30,7 @@ from treadle.project import Project, load_project
 from treadle.quality.estimator import make_estimator
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.quality.use import column_use
+from treadle.recipe import fit_recipe
 from treadle.reference import keep_reference, make_reference
 from treadle.registry import Candidate, Registry
 from treadle.schema import Schema
@@ -248,7 +249,11 @@ def _keep_estimator(
     estimator = make_estimator(judged, answer, learned, schema, problem, metric, uses, project.split.seed)
     if estimator is not None:
         losses = problem.row_losses(metric, problem.encode_target(judged[schema.target], schema), answer)
-        keep_estimator(estimator, with_losses(judged, columns, losses), folder)
+        kept = {use.name for use in uses if use.matters}
+        subject = project.privacy.subject
+        if subject is not None and subject in judged:
+            kept.add(subject)  # so that a subject's rows can be found, and erased
+        keep_estimator(estimator, with_losses(judged, sorted(kept), losses), folder)
 
 
 def _suspect(suspect: dict[str, Any]) -> str:

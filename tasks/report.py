@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from tasks.step import step
-from tasks.watch import features_of
 from treadle.alerts import notice_of_look, notice_of_stop
+from treadle.card import escape
 from treadle.comparison import Comparison, compare_column
 from treadle.courier import Courier
 from treadle.errors import TreadleError, Unavailable
@@ -30,6 +30,7 @@ from treadle.schema import Column, Schema
 from treadle.settings import Settings
 from treadle.tracking import run_url
 from treadle.turn import parse_moment
+from treadle.window import features_of
 
 LOOKS_BEFORE = 8
 MOST_LOOKS = 500
@@ -149,6 +150,10 @@ def _link(settings: Settings, ledger: Ledger, name: str, look: dict[str, Any], a
         link_text="The page of this look",
         key=f"{name}-look",
         description=f"{words.title}. {words.decided}",
+    )
+    lines = [f"**{escape(heading)}.** {escape(text)}" for heading, text in words.lines()]
+    create_markdown_artifact(
+        key=f"{name}-look-in-words", markdown="\n\n".join([*lines, f"[The page]({address})"]), description=words.title
     )
     if look.get("version") is not None:
         said = {

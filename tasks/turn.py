@@ -66,7 +66,7 @@ def _failure_noted(ledger: Ledger, name: str, moment: datetime | None) -> Iterat
             ledger.record_decision(
                 name,
                 "failed",
-                f"The train run failed: {said}",
+                said,
                 {"flow_run": str(flow_run.id)},
                 moment or datetime.now(UTC),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,8 @@ from treadle.settings import Settings
 from treadle.turn import parse_moment
 from treadle.window import features_of, window_of
 
-MOST_LOOKS = 50
+MOST_LOOKS = 24
+MOST_SHOWN = 60  # findings of a table in Prefect's UI
 
 
 @step("judge window", retries=2)
@@ -49,27 +51,18 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     _follow_champion(settings, ledger, name)
     schema = Schema.load(project.folder / "schema.json")
     reference = load_reference(Evidence(settings, name).of(champion.version))
-    rows = ledger.window(name, project.watch.window, until=moment, version=champion.version)
-    labelled = ledger.labelled(name, until=moment, version=champion.version, newest=project.watch.window)
-    redacted = project.privacy.redacted
-    rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
-    frame = features_of(rows, schema)
-    if reference is None:
-        found = Judgement("invalid", f"The reference of version {champion.version} is gone; train '{name}' again.")
-    else:
-        found = judge(
-            reference,
-            window_of(rows, labelled, schema, project),
-            [column for column in schema.features if column.name not in redacted],
-            project.watch,
-            project.split.seed,
-            _earlier_looks(ledger, name, champion.version),
-            moment,
-            classes=schema.classes is not None,
-        )
-    report = _report(settings, project, schema, reference, frame, found, moment)
+    seen = look_at(project, ledger, schema, reference, champion.version, moment)
+    found = seen.found
+    report = _report(settings, project, schema, reference, seen.rows, found, moment)
     here = VerdictRow(
-        champion.version, found.verdict, found.reason, len(rows), len(labelled), found.figures(), report, moment
+        champion.version,
+        found.verdict,
+        found.reason,
+        len(seen.rows),
+        seen.labelled,
+        found.figures(),
+        report,
+        moment,
     )
     ledger.record_verdict(name, here)
     _show(name, settings, found, here)
@@ -80,7 +73,7 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         "version": champion.version,
         "verdict": found.verdict,
         "reason": found.reason,
-        "window": {"rows": len(rows), "labelled": len(labelled)},
+        "window": {"rows": len(seen.rows), "labelled": seen.labelled},
         "columns": [
             {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
             for c in found.columns
@@ -88,6 +81,40 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         **{key: found.figures()[key] for key in ("quality", "findings", "false_alarm_rate", "persistence")},
         "report": report,
     }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look saw: the rows' features (n, columns), how many labels there are, and the judgement."""
+
+    rows: pd.DataFrame
+    labelled: int
+    found: Judgement
+
+
+def look_at(
+    project: Project, ledger: Ledger, schema: Schema, reference: Reference | None, version: int, moment: datetime
+) -> Seen:
+    """Judge the newest predictions of a version by what was known at a moment."""
+    name, redacted = project.name, project.privacy.redacted
+    rows = ledger.window(name, project.watch.window, until=moment, version=version)
+    labelled = ledger.labelled(name, until=moment, version=version, newest=project.watch.window)
+    rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
+    frame = features_of(rows, schema)
+    if reference is None:
+        gone = f"The reference of version {version} is gone; train '{name}' again."
+        return Seen(frame, len(labelled), Judgement("invalid", gone))
+    found = judge(
+        reference,
+        window_of(rows, labelled, schema, project),
+        [column for column in schema.features if column.name not in redacted],
+        project.watch,
+        project.split.seed,
+        _earlier_looks(ledger, name, version),
+        moment,
+        classes=schema.classes is not None,
+    )
+    return Seen(frame, len(labelled), found)
 
 
 def _earlier_looks(ledger: Ledger, name: str, version: int) -> list[Look]:
@@ -140,7 +167,7 @@ def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> N
             table=[
                 {"what": f.kind, "where": f.name, "distance": f.statistic, "allowed": f.threshold, "moved": f.drifted,
                  "in words": f.said, "since": str(f.since or "")}
-                for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))
+                for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))[:MOST_SHOWN]
             ],
             description="What was compared with the reference; what moved comes first",
         )  # fmt: skip

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from treadle.look import figure, in_words, moved, short
+from treadle.look import in_words, moved, short
 
 SEVERITIES = ("info", "warning", "critical")
 LOOK_KINDS = ("drift", "quality-loss", "invalid")
 """Verdicts that are alerts of the same name; `ok` looks end them."""
-STOPS = ("breaker", "quarantine")
-"""Rules of the governor that a person must look at; all others end by themselves."""
-LEAST_HARM = 0.05
-"""Input drift that is known to change the loss by less than this is told as information only."""
+STOPS = ("breaker",)
+"""Rules of the policy that a person should look at; all others end by themselves."""
+HARMLESS = "harmless"
+"""The rule of the policy that says no because what moved hardly costs anything."""
 LONGEST = 1000
 
 
@@ -114,9 +114,8 @@ def _plain(kind: str, subject: str, reason: str, page: str | None) -> Notice:
 
 
 def _gravity(kind: str, look: Mapping[str, Any]) -> str:
-    harm = figure((look.get("impact") or {}).get("harm"))
-    harmless = kind == "drift" and harm is not None and harm < LEAST_HARM and not look.get("retrain")
-    return "info" if harmless else KINDS[kind].severity
+    """How grave a look is; drift that is known to be harmless is information only."""
+    return "info" if kind == "drift" and look.get("suppressed") == HARMLESS else KINDS[kind].severity
 
 
 def is_told(severity: str, least: str) -> bool:

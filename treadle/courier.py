@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from treadle.alerts import KINDS
@@ -21,6 +22,9 @@ from treadle.project import load_project
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.alerts")
+
+KEPT = timedelta(days=90)
+"""For so long messages are kept; the alerts themselves stay."""
 
 
 class Courier:
@@ -38,6 +42,7 @@ class Courier:
             BadChannels: The channels cannot be read; the messages wait for them.
             Unavailable: The ledger cannot be used.
         """
+        self._book.prune(datetime.now(UTC) - KEPT)
         self._book.find_dead_turns()
         self._book.write_messages(self._rules_of, partial(say, url=self._settings.api_url))
         channels = read_channels(self._settings)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from treadle.quality.words import BLIND
 from treadle.settings import Settings
 
 Data = Mapping[str, Any]
@@ -29,7 +30,7 @@ KINDS = {
 FOLDER = "looks"
 """Below a project's reports; the service shows what is in it without scripts."""
 MOST_NAMES = 8
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_WORDS = 60, 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Moved:
         threshold: How far it might.
         effect: How large the change is; `None` when not known.
         since: Since when, as it was found.
+        words: The finding in its own words.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Moved:
     threshold: float | None = None
     effect: float | None = None
     since: str | None = None
+    words: str | None = None
 
     @property
     def said(self) -> str:
@@ -60,7 +63,8 @@ class Moved:
         'temp: values moved (0.31, 0.1 allowed)'
         """
         figures = "" if self.statistic is None else f" ({number(self.statistic)}{self._allowed})"
-        return f"{short(self.name)}: {KINDS.get(self.kind, self.kind)}{figures}"
+        words = short(self.words, LONGEST_WORDS).rstrip(".") if self.words else None
+        return f"{words or f'{short(self.name)}: {KINDS.get(self.kind, self.kind)}'}{figures}"
 
     @property
     def _allowed(self) -> str:
@@ -79,6 +83,7 @@ class Words:
         costs: What it costs, as far as that is known; at least one sentence.
         decided: Whether to retrain, and why.
         false_alarms: How often the rule is wrong; `None` when not measured.
+        probation: How a new champion does against the one before it; `None` when none is on probation.
     """
 
     title: str
@@ -88,6 +93,7 @@ class Words:
     costs: tuple[str, ...]
     decided: str
     false_alarms: str | None
+    probation: str | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Each part with its heading, in the order of the page."""
@@ -98,7 +104,8 @@ class Words:
             ("What it costs", " ".join(self.costs)),
             ("What was decided", self.decided),
         ]
-        return parts + ([("False alarms", self.false_alarms)] if self.false_alarms else [])
+        more = [("Probation", self.probation), ("False alarms", self.false_alarms)]
+        return parts + [(heading, text) for heading, text in more if text]
 
 
 def in_words(look: Data) -> Words:
@@ -112,6 +119,7 @@ def in_words(look: Data) -> Words:
         costs=tuple(_costs(look)),
         decided=_decided(look),
         false_alarms=_false_alarms(look),
+        probation=(look.get("probation") or {}).get("reason"),
     )
 
 
@@ -130,7 +138,7 @@ def moved(look: Data) -> list[Moved]:
     found = [
         Moved(
             str(f.get("name", "?")), str(f.get("kind", "input")), figure(f.get("statistic")), figure(f.get("threshold")),
-            figure(f.get("effect")), f.get("since"),
+            figure(f.get("effect")), f.get("since"), f.get("said"),
         )
         for f in look.get("findings") or ()
         if f.get("drifted")
@@ -180,13 +188,10 @@ def _costs(look: Data) -> Iterator[str]:
 
 def _impact(impact: Data) -> Iterator[str]:
     harm, reason = figure(impact.get("harm")), impact.get("reason")
-    if harm is not None:
-        yield f"What moved is estimated to change the model's loss by {harm:+.1%}."
     if reason:
         yield str(reason)
-    unused = [str(c["name"]) for c in impact.get("columns") or () if c.get("moved") and c.get("used") is False]
-    if unused:
-        yield f"The model does not use {some(unused)}."
+    elif harm is not None:
+        yield f"What moved is estimated to change the model's loss by {harm:+.1%}."
 
 
 def _quality(quality: Data) -> Iterator[str]:
@@ -207,6 +212,9 @@ def _estimate(look: Data) -> Iterator[str]:
     error = figure(record.get("mean_absolute_error"))
     if error is not None:
         yield f"So far such estimates were off by {number(error)} on average, in {record.get('windows')} windows."
+    if outside := figure(estimate.get("outside")):
+        yield f"{outside:.1%} of the rows have values that the model never learned from."
+    yield BLIND
 
 
 def _coverage(look: Data) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from treadle.comparison import STYLE, Comparison, draw
 from treadle.ledger import VerdictRow
-from treadle.look import KINDS, Moved, Words, figure, in_words, moment, moved, number, page_name, short
+from treadle.look import KINDS, LONGEST_WORDS, Moved, Words, figure, in_words, moment, moved, number, page_name, short
 from treadle.page import document, html_table
 
 TONES = {"ok": "good", "drift": "bad", "quality-loss": "bad", "invalid": "bad", "insufficient-data": "wait"}
@@ -45,6 +45,7 @@ def render_look(
         _part("What it costs", *words.costs),
         _by_window(look.get("windows") or ()),
         _part("What was decided, and why", words.decided),
+        _part("Probation", words.probation) if words.probation else "",
         _part("False alarms", words.false_alarms) if words.false_alarms else "",
         _looks_before(before),
         _where_else(links),
@@ -88,7 +89,9 @@ def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Compa
 
 def _row(one: Moved, comparison: Comparison | None) -> list[str]:
     name = f"<b>{escape(short(one.name))}</b>"
-    if one.kind and one.kind != "input":
+    if one.words:
+        name += f"<br>{escape(short(one.words, LONGEST_WORDS))}"
+    elif one.kind and one.kind != "input":
         name += f"<br>{escape(KINDS.get(one.kind, one.kind))}"
     if one.since:
         name += f'<br><span class="soft">since {escape(moment(one.since))}</span>'

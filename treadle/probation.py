@@ -31,7 +31,7 @@ class Look:
         reason: Why, in plain words.
         version: The champion on probation.
         before: The one before it.
-        labelled: Labelled predictions of the champion since the swap.
+        labelled: Labelled predictions of the champion since the swap; at most so many as end its probation.
         compared: How many of them were compared at the last look that was due.
         loss: The champion's mean loss on those; `None` before the first look.
         loss_before: What the one before would have had.

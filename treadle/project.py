@@ -238,6 +238,20 @@ class Retrain(_Part):
     """Most retrains in 24 hours of event time."""
     min_new_labels: int = Field(default=50, ge=1)
     """New labelled rows since the champion's data without which a retrain is pointless."""
+    min_harm: float = Field(default=0.02, ge=0)
+    """Moved inputs that are likely to raise the loss by less than this share of it are reported and retrain nothing."""
+    max_rejected: int = Field(default=3, ge=1)
+    """Challengers turned down in a row after which the breaker opens: no retrain for a while."""
+    breaker_time: Duration = timedelta(days=3)
+    """Event time after which an open breaker lets one retrain through."""
+    breaker_labels: int = Field(default=500, ge=1)
+    """Labels after which it does so before its time."""
+    suspect_window: Duration = timedelta(days=7)
+    """How far back one key's labels are compared with those of the other keys."""
+    suspect_excess: float = Field(default=0.15, gt=0, le=1)
+    """A key whose labels contradict the model on so much more of its rows than the other keys' do is set aside."""
+    max_key_share: float = Field(default=0.5, gt=0, le=1)
+    """A key that suddenly gives a larger share of the labels is allowed half of that excess."""
     history: Literal["auto", "all", "weighted"] | Duration = "auto"
     """What is learned from: `all`; a duration before the newest row; `weighted`, all of it by age with a half-life found by
     back-testing; or `auto`, the best of these by back-testing on the project's own past."""

@@ -17,6 +17,22 @@ function fact(list, name, value) {
   list.append(put(pair, make("dt", name), make("dd", value === null || value === undefined ? "—" : value)));
 }
 
+function quality(model) {
+  const table = make("table"), head = make("tr");
+  for (const name of ["Answered between", "rows", "with labels", `${model.metric}, measured`, "estimated before"]) head.append(make("th", name));
+  table.append(head);
+  for (const span of model.quality.windows) {
+    const row = make("tr");
+    for (const text of [
+      `${moment(span.from)} – ${moment(span.to)}`, number(span.answered), `${number(span.coverage * 100)} %`,
+      span.metric === null ? "unknown" : number(span.metric),
+      span.estimate === null ? "unknown" : `${number(span.estimate)} (${number(span.low)} – ${number(span.high)})`,
+    ]) row.append(make("td", text));
+    table.append(row);
+  }
+  return [make("h3", "Quality"), ...model.quality.said.map((line) => make("p", line)), model.quality.windows.length ? table : null].filter(Boolean);
+}
+
 function card(model) {
   const section = make("section");
   put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", model.problem ? `${model.problem}, ${model.family}` : "", "soft")));
@@ -32,6 +48,7 @@ function card(model) {
   if (model.verdict) {
     put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${model.verdict.rows} predictions, ${model.verdict.labelled} labelled`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
+  if (model.quality) section.append(...quality(model));
   const reports = make("p");
   if (model.verdict && model.verdict.page) put(reports, link("This look", model.verdict.page), make("span", "  "));
   if (model.verdict && model.verdict.report) put(reports, link("Evidently's report", model.verdict.report), make("span", "  "));
@@ -47,10 +64,21 @@ function card(model) {
   }
   if (model.decisions.length) {
     const table = make("table");
-    for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.reason)));
+    for (const decision of model.decisions) put(table, put(make("tr"), make("td", moment(decision.at)), make("td", decision.kind, decision.kind), make("td", decision.times > 1 ? `${decision.reason} (${decision.times} times in a row)` : decision.reason)));
     section.append(make("h3", "Last decisions"), table);
   }
+  section.append(...retrains(model.governor));
   return section;
+}
+
+function retrains(governor) {
+  if (!governor) return [];
+  const said = [];
+  if (governor.breaker) said.push(make("p", `The breaker is open: ${governor.breaker}`, "degraded"));
+  const rules = Object.entries(governor.suppressed);
+  if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
+  if (governor.labels_set_aside) said.push(make("p", `${number(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
+  return said.length ? [make("h3", "Retrains"), ...said] : [];
 }
 
 function alertCard(data) {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from serving.app import create_app
-from treadle.ledger import Drain, VerdictRow
+from treadle.ledger import Drain, QualityRows, VerdictRow
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
 PREDICT, FEEDBACK = "/v1/models/toy/predict", "/v1/models/toy/feedback"
@@ -329,11 +329,29 @@ def test_the_console_shows_the_last_verdict_with_its_report(client, home):
     data = client.get("/console.json").json()
     (model,) = data["models"]
     assert model["verdict"]["verdict"] == "drift"
-    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat()}]
+    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat(), "times": 1}]
     assert data["links"].keys() == {"prefect", "mlflow", "api"}
     shown = client.get(model["verdict"]["report"])
     assert shown.status_code == 200
     assert shown.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_the_console_says_what_is_known_of_quality_and_what_is_not(client, home):
+    (model,) = client.get("/console.json").json()["models"]
+    assert model["quality"] is None
+    window = {"from": "2011-04-04T00:00:00+00:00", "to": "2011-04-11T00:00:00+00:00", "answered": 168, "labelled": 0,
+              "coverage": 0.0, "metric": None, "estimate": 31.0, "low": 27.0, "high": 35.0}  # fmt: skip
+    said = {
+        "coverage": {"answered": 168, "labelled": 0, "share": 0.0, "early": 0, "expired": 0},
+        "windows": [window],
+        "estimate": None,
+        "impact": {"harm": None, "check": None, "columns": [], "reason": "Not known."},
+    }
+    QualityRows(home.ledger).record_look("toy", 1, said, datetime(2011, 4, 15, tzinfo=UTC))
+    (model,) = client.get("/console.json").json()["models"]
+    assert model["quality"]["windows"] == [window]
+    assert model["quality"]["said"][0] == "Labels have come for 0 of 168 answers (0%)."
+    assert client.get("/v1/models/toy").json()["quality"]["impact"]["harm"] is None
 
 
 def test_an_installation_without_models_says_what_to_do(make_home):

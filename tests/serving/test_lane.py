@@ -211,7 +211,7 @@ class Noted:
 
 
 def test_more_than_a_turn_can_do_is_refused_at_once_and_the_next_turn_is_free(home, monkeypatch):
-    monkeypatch.setattr(lane, "FEWEST_WAITING", 100)  # a turn of 25 rows tells the speed
+    monkeypatch.setattr(lane, "FEWEST_WAITING", 100)
     champions = Champions(home.settings, home.ledger)
     champions.refresh()
     metrics, journal = Metrics(), Journal(home.settings.journal_dir)
@@ -221,12 +221,13 @@ def test_more_than_a_turn_can_do_is_refused_at_once_and_the_next_turn_is_free(ho
         taken = Lane(champions, journal, metrics, Releases(home.settings, home.ledger, champions))
         callers = []
         for _ in range(2):
-            await asyncio.sleep(0)  # the turn before is answered
+            taken.flush()
             monkeypatch.setattr(lane, "TURN_S", 0.0 if slow else 60.0)
             callers.append([Noted() for _ in range(6)])
             for caller in callers[-1]:
                 assert taken.take(caller, "toy", body)
-        await asyncio.sleep(0)
+        for _ in range(4):
+            await asyncio.sleep(0)  # a turn each
         return [[caller.got for caller in turn] for turn in callers]
 
     assert asyncio.run(turns(slow=False)) == [[40] * 6] * 2

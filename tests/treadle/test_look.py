@@ -5,6 +5,7 @@ import math
 import pytest
 
 from treadle.look import in_words, moved, number, short
+from treadle.quality.words import BLIND
 
 LOOK = {
     "project": "bikes",
@@ -44,17 +45,14 @@ def test_what_is_new_is_said_too():
             "persistence": {"looks": 2, "of": 3, "needed": 2},
             "findings": [{"kind": "missing", "name": "wind", "statistic": 0.4, "threshold": 0.1, "drifted": True}],
             "false_alarm_rate": 0.012,
-            "impact": {
-                "harm": 0.18,
-                "reason": "temp weighs much.",
-                "columns": [{"name": "hum", "moved": True, "used": False}],
-            },
+            "impact": {"harm": 0.18, "reason": "temp weighs much, 18 %."},
             "estimate": {
                 "metric": "mae", "value": 40.2, "low": 36.0, "high": 44.5,
                 "track_record": {"windows": 5, "mean_absolute_error": 2.3},
             },
             "coverage": {"answered": 1000, "labelled": 12, "share": 0.012},
             "suppressed": "cooldown",
+            "probation": {"state": "running", "reason": "Version 3 holds so far."},
         }
     )  # fmt: skip
     assert words.since == (
@@ -62,15 +60,15 @@ def test_what_is_new_is_said_too():
     )
     assert words.columns == "temp: values moved (0.52, 0.12 allowed); wind: missing values (0.4, 0.1 allowed)."
     assert words.costs == (
-        "What moved is estimated to change the model's loss by +18.0%.",
-        "temp weighs much.",
-        "The model does not use hum.",
+        "temp weighs much, 18 %.",
         "Estimated mae now: 40.2, between 36 and 44.5.",
         "So far such estimates were off by 2.3 on average, in 5 windows.",
+        BLIND,
         "Labels have come for 12 of 1,000 predictions (1%).",
     )
     assert words.decided.startswith("No retrain (the rule: cooldown). drift")
     assert "1.2%" in words.false_alarms
+    assert dict(words.lines())["Probation"] == "Version 3 holds so far."
 
 
 def test_quality_is_the_cost_that_is_known_best():
@@ -90,6 +88,16 @@ def test_what_is_not_a_figure_is_not_said_as_one(unknown):
     assert words.false_alarms is None
     assert words.costs == ("Not known: there are too few labels, and no estimate of the errors.",)
     assert words.columns == "temp: values moved."
+
+
+def test_harm_without_words_and_findings_with_words_of_their_own():
+    finding = {"kind": "input", "name": "temp", "statistic": 0.5, "threshold": 0.1, "drifted": True}
+    look = LOOK | {
+        "impact": {"harm": -0.02},
+        "findings": [finding | {"said": "'temp' moved by +1.20 standard deviations."}],
+    }
+    assert in_words(look).costs == ("What moved is estimated to change the model's loss by -2.0%.",)
+    assert in_words(look).columns == "'temp' moved by +1.20 standard deviations (0.5, 0.1 allowed)."
 
 
 def test_an_empty_look_has_words_for_everything():

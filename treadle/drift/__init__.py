@@ -4,8 +4,8 @@ Every threshold comes from the reference itself. Pure functions on tables; nothi
 in plain words how the verdict is made, and how often it errs.
 """
 
-from treadle.drift.judge import judge
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
+from treadle.drift.rule import judge
 
 __all__ = [
     "ColumnDrift",

@@ -41,7 +41,7 @@ def compare_targets(reference: Reference, window: Window, *, classes: bool) -> l
     layout = Layout.of(len(before), len(now), timed=reference.timed)
     if classes:
         old, new = (values.astype(np.int64) + 1 for values in (before, now))
-        found = compare_categories("target", "target", old, new, int(old.max()), layout)
+        found = compare_categories("target", "target", old, new, int(max(old.max(), new.max())), layout)
     else:
         found = compare_numbers("target", "target", _columns(before)[:, 0], _columns(now)[:, 0], layout)
     return [] if found is None else [found]

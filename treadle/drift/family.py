@@ -48,9 +48,18 @@ def _excess(finding: Finding) -> tuple[bool, float]:
     return finding.drifted, finding.statistic / max(finding.threshold, 1e-12)
 
 
-def quiet_alarms(comparisons: Sequence[Comparison], level: float) -> np.ndarray:
-    """Which blocks of the reference (blocks,) the family would call moved; empty if there are none to tell by."""
-    if not comparisons:
-        return np.zeros(0, dtype=bool)
-    each = level / len(comparisons)
-    return np.any([c.false_alarms(each) for c in comparisons], axis=0)
+def quiet_rate(families: Sequence[tuple[Sequence[Comparison], float]]) -> tuple[float | None, int]:
+    """How often families of comparisons call a quiet block of the reference moved, and on how many blocks that was seen.
+
+    Args:
+        families: Comparisons with the level of each family. Those with other blocks are counted apart, and added.
+    """
+    alarms: dict[int, list[np.ndarray]] = {}
+    for comparisons, level in families:
+        for comparison in comparisons:
+            alarm = comparison.false_alarms(level / len(comparisons))
+            alarms.setdefault(len(alarm), []).append(alarm)
+    if not alarms:
+        return None, 0
+    rate = sum(float(np.any(some, axis=0).mean()) for some in alarms.values())
+    return round(min(1.0, rate), 4), max(alarms)

@@ -106,6 +106,8 @@ def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) 
         found = compare_numbers("input", name, before.numbers[:, i], now.numbers[:, i], layout)
         if found is not None:
             yield found
-    found = compare_categories("input", name, before.nearest, now.nearest, int(before.nearest.max()), layout)
+    found = compare_categories(
+        "input", name, before.nearest, now.nearest, int(max(before.nearest.max(), now.nearest.max())), layout
+    )
     if found is not None:
         yield found

@@ -273,6 +273,15 @@ class AlertBook:
         with self._ledger.engine.begin() as connection:
             connection.execute(mine.where(d.state != "sent").values(**values))
 
+    def prune(self, before: datetime) -> None:
+        """Remove messages that were made before a moment and wait for nobody any more."""
+        d, m = alert_deliveries.c, alert_messages.c
+        waiting = select(d.message).where(d.state == "waiting")
+        old = select(m.seq).where(m.made_us < to_us(before), m.seq.not_in(waiting))
+        with self._ledger.engine.begin() as connection:
+            connection.execute(delete(alert_deliveries).where(d.message.in_(old)))
+            connection.execute(delete(alert_messages).where(m.made_us < to_us(before), m.seq.not_in(waiting)))
+
     def delivered(self, message: int) -> dict[str, str]:
         """What became of a message, by channel."""
         with self._ledger.engine.connect() as connection:

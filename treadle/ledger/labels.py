@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
 from treadle.ledger.records import Counts, Feedback, to_us
-from treadle.ledger.tables import early_labels, feedback, predictions
+from treadle.ledger.tables import early_labels, feedback, predictions, set_aside
 
 MOST_EARLY = 10_000
 """Labels of one model that may wait for their predictions."""
@@ -35,7 +35,12 @@ class _Stored(NamedTuple):
 
 
 def add_labels(
-    engine: Engine, model: str, labels: Sequence[Feedback], early: Container[str] = (), attempts: int = 3
+    engine: Engine,
+    model: str,
+    labels: Sequence[Feedback],
+    early: Container[str] = (),
+    attempts: int = 3,
+    key_id: str | None = None,
 ) -> Counts:
     """Commit labels, all or none.
 
@@ -45,6 +50,7 @@ def add_labels(
         labels: The labels; one that is there already changes nothing, except that its earliest time counts.
         early: Ids whose labels may come before their prediction, and then wait for it.
         attempts: How often it is tried again when others write the same labels at the same time.
+        key_id: The key that gives them; `None` while there are no keys.
 
     Raises:
         NotFound: An id was never answered by this model, and its label may not wait, or too many wait.
@@ -64,8 +70,8 @@ def add_labels(
     moved = [i for i in wanted if i not in fresh and to_us(wanted[i].at) < (known[i].at_us or 0)]
     try:
         with engine.begin() as connection:
-            _insert(connection, feedback, model, new, wanted)
-            _insert(connection, early_labels, model, first, wanted)
+            _insert(connection, feedback, model, new, wanted, key_id)
+            _insert(connection, early_labels, model, first, wanted, key_id)
             if first:
                 _refuse_too_many(connection, model)
                 adopt(connection, first)  # a prediction may have come since it was looked for
@@ -77,7 +83,7 @@ def add_labels(
     except IntegrityError:  # the same labels came twice at once: what is there now decides
         if attempts == 0:
             raise Conflict("These labels are being written by others again and again; send them once more.") from None
-        return add_labels(engine, model, labels, early, attempts - 1)
+        return add_labels(engine, model, labels, early, attempts - 1, key_id)
     horizon = datetime.now(UTC) + AHEAD
     ahead = sum(label.at > horizon for label in wanted.values())
     return Counts(len(new), len(labels) - len(fresh), len(first), ahead)
@@ -93,11 +99,13 @@ def _earliest(labels: Iterable[Feedback]) -> dict[str, Feedback]:
 
 
 def _stored(engine: Engine, model: str, ids: Sequence[str]) -> tuple[dict[str, _Stored], dict[str, _Stored]]:
-    """What is stored of predictions that are there, and of labels that wait for theirs."""
+    """What is stored of predictions that are there, set aside or not, and of labels that wait for theirs."""
     answered: dict[str, _Stored] = {}
     waiting: dict[str, _Stored] = {}
     joined = predictions.outerjoin(feedback, feedback.c.id == predictions.c.id)
-    there = select(predictions.c.id, feedback.c.label, feedback.c.at_us).select_from(joined)
+    joined = joined.outerjoin(set_aside, set_aside.c.id == predictions.c.id)
+    known = (func.coalesce(feedback.c[name], set_aside.c[name]) for name in ("label", "at_us"))
+    there = select(predictions.c.id, *known).select_from(joined)
     e = early_labels.c
     with engine.connect() as connection:
         for some in _portions(ids):
@@ -145,13 +153,21 @@ def _refuse_too_many(connection: Connection, model: str) -> None:
         )
 
 
-def _insert(connection: Connection, table: Any, model: str, ids: Sequence[str], wanted: Mapping[str, Feedback]) -> None:
+def _insert(
+    connection: Connection,
+    table: Any,
+    model: str,
+    ids: Sequence[str],
+    wanted: Mapping[str, Feedback],
+    key_id: str | None,
+) -> None:
     if ids:
         now = to_us(datetime.now(UTC))
         connection.execute(
             insert(table),
             [
-                {"id": i, "model": model, "label": json.dumps(wanted[i].label), "at_us": to_us(wanted[i].at), "arrived_us": now}
+                {"id": i, "model": model, "label": json.dumps(wanted[i].label), "at_us": to_us(wanted[i].at), "arrived_us": now,
+                 "key_id": key_id}
                 for i in ids
             ],
         )  # fmt: skip
@@ -171,8 +187,10 @@ def adopt(connection: Connection, ids: Iterable[str] | None = None) -> None:
         among = () if some is None else (e.id.in_(some),)
         there = early_labels.join(predictions, and_(p.id == e.id, p.model == e.model)).outerjoin(feedback, f.id == e.id)
         now = literal(to_us(datetime.now(UTC)))
-        rows = select(e.id, e.model, e.label, e.at_us, now).select_from(there).where(f.id.is_(None), *among)
-        connection.execute(insert(feedback).from_select(["id", "model", "label", "at_us", "arrived_us"], rows))
+        rows = select(e.id, e.model, e.label, e.at_us, now, e.key_id).select_from(there).where(f.id.is_(None), *among)
+        connection.execute(
+            insert(feedback).from_select(["id", "model", "label", "at_us", "arrived_us", "key_id"], rows)
+        )
         came = select(p.id).where(p.id == e.id, p.model == e.model).exists()
         connection.execute(delete(early_labels).where(came, *among))
 

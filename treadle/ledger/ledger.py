@@ -40,13 +40,17 @@ from treadle.ledger.tables import (
     decisions,
     early_labels,
     feedback,
+    governors,
     predictions,
     quality_looks,
     quality_windows,
     ready_calls,
     release_evidence,
     releases,
+    set_aside,
     shadow_answers,
+    slots,
+    triggers,
     verdicts,
     versions,
 )
@@ -160,14 +164,16 @@ class Ledger:
                 connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
             adopt(connection, (row.id for row in rows))
 
-    def add_feedback(self, model: str, labels: Sequence[Feedback], early: Container[str] = ()) -> Counts:
+    def add_feedback(
+        self, model: str, labels: Sequence[Feedback], early: Container[str] = (), key_id: str | None = None
+    ) -> Counts:
         """Commit labels, all or none; the same label again changes nothing; see `treadle.ledger.labels.add_labels`.
 
         Raises:
             NotFound: An id was never answered by this model, and is not among those whose labels may come `early`.
             Conflict: A prediction has another label already.
         """
-        return add_labels(self.engine, model, labels, early)
+        return add_labels(self.engine, model, labels, early, key_id=key_id)
 
     def settle_early(self, model: str) -> tuple[int, int]:
         """Join labels that came before their predictions; how many wait still, and how many waited too long."""
@@ -192,6 +198,20 @@ class Ledger:
             query = query.where(predictions.c.version == version)
         return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
 
+    def labelled_after(self, model: str, version: int, since: datetime, until: datetime, oldest: int) -> list[Row]:
+        """The `oldest` predictions of a version after `since` whose label was known by `until`, oldest first."""
+        p = predictions.c
+        query = _rows(until, p.model == model, p.version == version, labelled=True)
+        query = query.where(p.at_us > to_us(since), p.at_us <= to_us(until))
+        return self._read(query.order_by(p.at_us, p.id).limit(oldest))
+
+    def givers(self, model: str) -> dict[str, str]:
+        """Which key gave the label of each prediction; not of labels that came without a key, or that a person vouched for."""
+        f = feedback.c
+        query = select(f.id, f.key_id).where(f.model == model, f.key_id.is_not(None), f.vouched.is_(False))
+        with self.engine.connect() as connection:
+            return {row.id: row.key_id for row in connection.execute(query)}
+
     def _read(self, query: Any) -> list[Row]:
         with self.engine.connect() as connection:
             return [
@@ -205,6 +225,15 @@ class Ledger:
         query = query.where(predictions.c.model == model)
         if since is not None:
             query = query.where(predictions.c.at_us > to_us(since))
+        if until is not None:
+            query = query.where(feedback.c.at_us <= to_us(until))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_labels_since(self, model: str, since: datetime, until: datetime | None = None) -> int:
+        """How many labels became known after `since` and by `until`."""
+        query = select(func.count()).select_from(feedback)
+        query = query.where(feedback.c.model == model, feedback.c.at_us > to_us(since))
         if until is not None:
             query = query.where(feedback.c.at_us <= to_us(until))
         with self.engine.connect() as connection:
@@ -414,10 +443,14 @@ class Ledger:
             connection.execute(delete(release_evidence).where(release_evidence.c.release.in_(own)))
             own_rows = (
                 feedback,
+                set_aside,
                 predictions,
                 early_labels,
                 verdicts,
                 decisions,
+                triggers,
+                slots,
+                governors,
                 costs,
                 versions,
                 shadow_answers,

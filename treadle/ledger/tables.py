@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 metadata = MetaData()
 # SQLite numbers rows by itself only for plain INTEGER keys.
@@ -28,7 +42,25 @@ feedback = Table(
     Column("label", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("arrived_us", BigInteger, nullable=False),
+    # The key that gave it, and whether a person has said that it is right.
+    Column("key_id", String(16)),
+    Column("vouched", Boolean, nullable=False, server_default=false()),
     Index("feedback_by_time", "model", "at_us"),
+)
+# Labels that nothing learns from and that count for nothing until a person has said what becomes of them.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("id", String(128), ForeignKey("predictions.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", String(63), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+    Column("key_id", String(16)),
+    Column("batch", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_us", BigInteger, nullable=False),
+    Index("set_aside_by_batch", "model", "batch"),
 )
 # Labels that came before their predictions. Whose prediction it is shows when it comes: hence the model in the key.
 early_labels = Table(
@@ -39,6 +71,7 @@ early_labels = Table(
     Column("label", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("arrived_us", BigInteger, nullable=False),
+    Column("key_id", String(16)),
 )
 # Quality by prediction time: one row a window, its estimate as it was made before labels came.
 quality_windows = Table(
@@ -240,6 +273,51 @@ shadow_answers = Table(
     Column("arrived_us", BigInteger, nullable=False),
     Index("shadow_answers_by_id", "id"),
     Index("shadow_answers_by_time", "model", "arrived_us"),
+)
+# One row a model: whoever decides about it holds this row, so that decisions follow one after another.
+governors = Table(
+    "governors",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("turns", BigInteger, nullable=False),
+    # Event time up to which labels were looked at for suspects.
+    Column("examined_us", BigInteger),
+)
+# Every wish to retrain and what became of it.
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("model", String(63), nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("said", Text, nullable=False),
+    Column("champion", Integer),
+    Column("state", String(16), nullable=False),
+    Column("rule", String(32)),
+    Column("reason", Text, nullable=False),
+    # The trigger that was granted for this one too.
+    Column("answer", BigInteger),
+    # The run that wished, and the train run that began for it.
+    Column("origin", String(64)),
+    Column("run_id", String(64)),
+    Column("at_us", BigInteger, nullable=False),
+    Column("arrived_us", BigInteger, nullable=False),
+    # Wall-clock times: when a train run was asked for last, and when one began.
+    Column("asked_us", BigInteger),
+    Column("begun_us", BigInteger),
+    Index("triggers_by_state", "model", "state"),
+    Index("triggers_by_origin", "model", "origin"),
+)
+# Which scheduled run was the one of its moment; `claimed_us` is never before `slot_us`.
+slots = Table(
+    "slots",
+    metadata,
+    Column("flow", String(32), primary_key=True),
+    Column("model", String(63), primary_key=True),
+    Column("slot_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", String(64), nullable=False),
+    Column("claimed_us", BigInteger, nullable=False),
+    Column("spared", Integer, nullable=False),
 )
 # `told` are the findings that a message was made of; `fine` counts the good looks in a row.
 alerts = Table(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from treadle.alerts import KINDS, Notice, notice_of_look
+from treadle.alerts import KINDS, Notice, notice_of_look, notice_of_stop
 from treadle.errors import NotFound
 from treadle.ledger import AlertBook
 from treadle.ledger.alert_rows import raise_alert
@@ -158,10 +158,10 @@ def test_a_projects_rules_say_what_is_told_and_all_is_listed(m):
 
 
 def test_drift_that_is_known_to_be_harmless_is_only_listed_until_it_is_harmful(m):
-    m.see("temp", impact={"harm": 0.01}, retrain=False)
+    m.see("temp", suppressed="harmless", retrain=False)
     assert m.book.list()[0].severity == "info"
     assert m.tell() == []
-    m.see("temp", impact={"harm": 0.4})
+    m.see("temp", suppressed="cooldown")
     assert m.tell() == [("drift", "new", ("version 1", "temp"))]
 
 
@@ -172,10 +172,31 @@ def test_what_was_over_before_anybody_was_told_is_told_then(m):
 
 
 def test_what_nobody_was_to_know_ends_in_silence(m):
-    m.see("temp", impact={"harm": 0.0}, retrain=False)
+    m.see("temp", suppressed="harmless", retrain=False)
     m.see(verdict="ok", resolve_after=1)
     assert m.tell() == []
     assert m.tell(Alerts(severity="info")) == []
+
+
+def test_the_breaker_is_an_alert_of_its_own_until_a_retrain_is_decided(m, ledger):
+    stop = notice_of_stop({"suppressed": "breaker", "retrain_reason": "drift, but the breaker is open."}, None)
+    assert notice_of_stop({"suppressed": "cooldown"}, None) is None
+    m.book.follow_look("m", "drift", [notice_of_look(look("temp"), None), stop], AT, 2)
+    assert [(a.kind, a.subject) for a in m.book.list()] == [("retrain-stopped", "breaker"), ("drift", "")]
+    ledger.record_decision("m", "retrain", "drift: again.", {}, AT)
+    assert [a.kind for a in m.book.list()] == ["drift"]
+
+
+def test_old_messages_are_removed_and_what_waits_is_not(m, ledger):
+    for _ in range(2):
+        m.book.add_message("info", "t", "b")
+    m.book.spread(lambda _: ["a"])
+    m.book.settle(m.book.take("a"), None)
+    m.book.prune(datetime.now(UTC) - timedelta(days=1))
+    assert m.book.delivered(1) == {"a": "sent"}
+    m.book.prune(datetime.now(UTC) + timedelta(days=1))
+    assert m.book.delivered(1) == {}
+    assert m.book.take("a").message == 2
 
 
 # What happens elsewhere

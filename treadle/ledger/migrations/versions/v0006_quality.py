@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
+revision = "0006"
 down_revision = "0005"
 
 
@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("arrived_us", sa.BigInteger(), nullable=False),
+        sa.Column("key_id", sa.String(length=16), nullable=True),
         sa.PrimaryKeyConstraint("id", "model"),
     )
     op.create_table(

@@ -9,8 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from treadle.drift.answers import compare_predictions, compare_targets
-from treadle.drift.comparison import Comparison
-from treadle.drift.family import findings, quiet_alarms
+from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
 from treadle.drift.quality import Null, compare_losses, is_lost
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
@@ -64,7 +63,7 @@ def judge(
         quality = compare_losses(reference, window, null, seed)
         lost = [_of_quality(quality), *compare_slices(reference, window, columns, null)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
-    rate, blocks = _quiet_rate(families)
+    rate, blocks = quiet_rate(families)
     judged = Judgement(
         "ok", "", _by_column(found), quality, tuple(found), rate, blocks, _persistence(found, quality, past, watch)
     )
@@ -102,14 +101,6 @@ def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Findi
             break
         since = look.at
     return replace(finding, since=since)
-
-
-def _quiet_rate(families: Sequence[tuple[list[Comparison], float]]) -> tuple[float | None, int]:
-    """How often the inputs' and the answers' rule calls a quiet block moved, and of how many blocks."""
-    rates = [alarms for comparisons, level in families if len(alarms := quiet_alarms(comparisons, level))]
-    if not rates:
-        return None, 0
-    return round(min(1.0, float(sum(alarms.mean() for alarms in rates))), 4), len(rates[0])
 
 
 def _by_column(found: Sequence[Finding]) -> tuple[ColumnDrift, ...]:
@@ -163,7 +154,7 @@ def _concluded(
     waiting = "" if judged.persistence is None or lasting else _say_waiting(judged.persistence)
     if judged.quality is not None:
         lost = lasting and (is_lost(judged.quality) or bool(slices))
-        reason = _say_quality(judged.quality, slices, inputs)
+        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs)
         return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + waiting + odd)
     same = monotonous(window, columns) if moved else None
     if same is not None:

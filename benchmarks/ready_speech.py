@@ -117,13 +117,18 @@ def detect_speech() -> list[Row]:
 
 
 def make_scene(sounds: Sequence[Sound]) -> tuple[Sound, np.ndarray]:
-    """Sentences with pauses around them, and whether somebody speaks, by 10 ms; what is 40 dB below the loudest is silence."""
+    """Sentences with pauses around them, and whether somebody speaks, by 10 ms.
+
+    A sentence begins and ends where it is within 30 dB of its loudest; what is softer between is a pause inside it when it is
+    shorter than the detector's own `min_silence_s`, 0.3 s.
+    """
     pause = np.zeros(int(PAUSE_S * RATE), np.float32)
     samples = np.concatenate([pause, *(part for sound in sounds for part in (sound.samples, pause))])
-    step = RATE // 100
+    step, reach = RATE // 100, 30
     levels = np.sqrt(np.square(samples[: len(samples) // step * step].reshape(-1, step)).mean(axis=1))
-    loud = levels > levels.max() / 100
-    truth = np.array([loud[max(0, place - 15) : place + 16].any() for place in range(len(loud))])  # pauses inside words
+    loud = levels > levels.max() / 10 ** (30 / 20)
+    places = range(len(loud))
+    truth = np.array([loud[max(0, at - reach) : at + 1].any() and loud[at : at + reach].any() for at in places])
     return Sound(samples), truth
 
 

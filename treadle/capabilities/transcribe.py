@@ -176,6 +176,8 @@ class _Pipeline(_Listener):
 
 
 def _chunk(said: Mapping[str, Any], seconds: float) -> Chunk:
-    """Transformers' chunk; one that was cut off by the end has no time of its own there."""
+    """Transformers' chunk, inside the recording; one that was cut off by the end has no time of its own there."""
     start, end = said["timestamp"]
-    return Chunk(said["text"].strip(), round(start or 0.0, 2), round(seconds if end is None else min(end, seconds), 2))
+    begun = min(float(start or 0.0), seconds)
+    ended = seconds if end is None else min(float(end), seconds)
+    return Chunk(said["text"].strip(), round(begun, 2), round(max(begun, ended), 2))

@@ -36,8 +36,8 @@ def rated_texts() -> pd.DataFrame:
     """
     outer = zipfile.ZipFile(fetch(VADER))
     packed = next(name for name in outer.namelist() if name.endswith("hutto_ICWSM_2014.tar.gz"))
-    inner = tarfile.open(fileobj=io.BytesIO(outer.read(packed)))
-    return pd.concat([_domain(inner, name, file) for name, file in DOMAINS.items()], ignore_index=True)
+    with tarfile.open(fileobj=io.BytesIO(outer.read(packed))) as inner:
+        return pd.concat([_domain(inner, name, file) for name, file in DOMAINS.items()], ignore_index=True)
 
 
 def _domain(archive: tarfile.TarFile, domain: str, file: str) -> pd.DataFrame:

@@ -11,6 +11,10 @@ from treadle.capabilities.protocol import Capability
 from treadle.errors import NotFound, nearest
 
 CAPABILITIES = {
+    "detect-objects": "treadle.capabilities.detect_objects:DetectObjects",
+    "detect-faces": "treadle.capabilities.detect_faces:DetectFaces",
+    "compare-faces": "treadle.capabilities.compare_faces:CompareFaces",
+    "search-faces": "treadle.capabilities.search_faces:SearchFaces",
     "read-text": "treadle.capabilities.read_text:ReadText",
     "detect-language": "treadle.capabilities.detect_language:DetectLanguage",
     "embed-text": "treadle.capabilities.embed_text:EmbedText",

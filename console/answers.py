@@ -66,10 +66,17 @@ def trained(summary: dict[str, Any]) -> str:
 
 
 def watched(look: dict[str, Any]) -> str:
-    """One look at the newest window."""
-    record = {key: value for key, value in look.items() if key != "columns"}
+    """One look at the newest window, in the words of its page."""
+    from treadle.look import in_words
+
+    words = in_words(look)
+    files = {"Page": look.get("page"), "Evidently's report": look.get("report"), "Alert": look.get("alert")}
+    record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
     columns = look.get("columns") or []
-    return "\n".join([pairs(record), *(["", table(columns, list(columns[0]))] if columns else [])])
+    table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
+    windows = look.get("windows") or []
+    by_window = ["", table(windows, list(windows[0]))] if windows else []
+    return "\n".join([words.title, "", pairs(record), *table_, *by_window])
 
 
 def replayed(lived: dict[str, Any]) -> str:

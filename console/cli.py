@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.access_cli import audit_app, keys_app
+from console.alerts_cli import alerts_app
+from console.governor_cli import governor_app, labels_app
 from console.options import Json
 from console.options import read_settings as _settings
 from console.ready_cli import ready_app
@@ -258,25 +260,29 @@ def remove_trusted(
 @app.command()
 def replay(
     name: Name,
-    stream: Annotated[str | None, typer.Option(help="The table to replay, in the project's folder.")] = None,
-    step: Annotated[str | None, typer.Option(help="Event time between two looks, such as 2w.")] = None,
-    label_delay: Annotated[str | None, typer.Option(help="Event time until a label comes, such as 7d.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Event time at which it begins.", metavar="TIME")] = None,
+    every: Annotated[str | None, typer.Option(help="Length of a window, such as 30d.", metavar="LENGTH")] = None,
+    delay: Annotated[str | None, typer.Option(help="Event time until a label comes, 7d.", metavar="LENGTH")] = None,
+    stream: Annotated[str | None, typer.Option(help="Later rows than the project's source.", metavar="FILE")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Send them to the running platform instead.")] = False,
     json: Json = False,
 ) -> None:
-    """Replay a past stream as live traffic."""
+    """Compare retraining policies on a past stream.
+
+    Without --live nothing has to run: the rows before --from train a model, the others are lived through window by
+    window by four policies. With --live the stream is sent to the running platform as traffic, two weeks between looks.
+    """
     from console import answers
     from console.output import answering, give
 
     with answering() as answer:
-        from console.platform import is_up
-        from treadle.errors import Unavailable
+        from console import replays
 
         settings = _settings()
-        if not is_up(settings):
-            raise Unavailable(
-                "A replay needs the running platform, which is down; start it with `treadle up --detach`."
-            )
-        arguments = {"stream": stream, "step": step, "label_delay": label_delay}
+        if not live:
+            give(answer, replays.replay_here(settings, name, stream, start, every, delay), json, replays.compared)
+            return
+        arguments = replays.live_arguments(settings, stream, start, every, delay)
         give(answer, _run_flow(settings, "replay", name, arguments), json, answers.replayed)
 
 
@@ -323,7 +329,10 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
 
 
 app.add_typer(release_app, name="release")
+app.add_typer(governor_app, name="governor")
+app.add_typer(labels_app, name="labels")
 app.add_typer(ready_app, name="ready")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 

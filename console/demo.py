@@ -61,12 +61,12 @@ def run_demo(settings: Settings, say: Say) -> dict[str, Any]:
                 f"  {SUBJECT}: version {first['version']}, {first['family']}, {first['metric']} {first['challenger']:.1f}"
             )
         with _stage("replay", seconds, say):
-            lived = _command(settings, "replay", SUBJECT)
+            lived = _command(settings, "replay", SUBJECT, "--live")
         with _stage("static model", seconds, say):
             static = _static_errors(settings, int(first["version"]))
         with _stage("control", seconds, say):
             _command(settings, "train", CONTROL)
-            quiet = _command(settings, "replay", CONTROL)
+            quiet = _command(settings, "replay", CONTROL, "--live")
         cost = _command(settings, "cost", SUBJECT)
     return _summary(settings, first, lived, static, quiet, cost, seconds)
 

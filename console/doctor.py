@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from console import health, platform
 from console.ports import is_free
 from treadle.errors import TreadleError
-from treadle.project import list_projects, load_project
+from treadle.project import Project, list_projects, load_project
 from treadle.settings import CHECKOUT, Settings
 
 PACKAGES = ("console", "flows", "serving", "tasks", "treadle")
@@ -36,6 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
         _deployments,
         _ledger,
         _aliases,
+        _governors,
     )
     findings: list[Finding] = []
     for look in looks:
@@ -175,26 +177,32 @@ def _deployments(settings: Settings) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
     """Whether the ledger's tables are those of this code; looks without migrating."""
+    revision, head = _revisions(settings)
+    if revision is None:
+        yield _good("ledger", "not there yet; the first command that needs it makes it")
+    elif revision == head:
+        yield _good("ledger", f"revision {revision}")
+    else:
+        yield _bad("ledger", f"revision {revision} instead of {head}", "treadle models, which brings it up to date")
+
+
+def _revisions(settings: Settings) -> tuple[str | None, str | None]:
+    """The revision of the ledger, `None` where there is none yet, and that of this code."""
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
 
     url = make_url(settings.ledger)
-    if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
-        yield _good("ledger", "not there yet; the first command that needs it makes it")
-        return
     head = ScriptDirectory(str(CHECKOUT / "treadle" / "ledger" / "migrations")).get_current_head()
+    if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+        return None, head
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
+            return MigrationContext.configure(connection).get_current_revision() or "none", head
     finally:
         engine.dispose()
-    if revision == head:
-        yield _good("ledger", f"revision {revision}")
-    else:
-        yield _bad("ledger", f"revision {revision} instead of {head}", "treadle models, which brings it up to date")
 
 
 def _aliases(settings: Settings) -> Iterator[Finding]:
@@ -209,3 +217,34 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
         yield _bad("aliases", sentence, "treadle promote NAME VERSION, as said")
     if not drifted:
         yield _good("aliases", "MLflow agrees with the ledger")
+
+
+def _governors(settings: Settings) -> Iterator[Finding]:
+    """Whether a breaker is open, a retrain waits to begin, or labels are set aside."""
+    from treadle.governor import Governor
+    from treadle.ledger import Ledger
+    from treadle.ledger.set_aside import batches
+
+    revision, head = _revisions(settings)
+    if revision != head:
+        return
+    ledger = Ledger.open(settings)
+    for project in _readable(settings):
+        name, standing = project.name, Governor(ledger, project).standing()
+        if standing.breaker:
+            said = f"the breaker is open: {standing.breaker}"
+            yield _note(f"retrains of {name}", said, f"treadle governor close {name}")
+        if standing.asked:
+            said = f"one was asked for at {standing.asked.at:%Y-%m-%d %H:%M}, and no train run has begun yet"
+            yield _note(f"retrains of {name}", said, "treadle status, which says whether a worker runs")
+        aside = sum(batch.labels for batch in batches(ledger, name))
+        if aside:
+            said = f"{aside} are set aside as suspicious and count for nothing"
+            yield _note(f"labels of {name}", said, f"treadle labels list {name}, then release or drop")
+
+
+def _readable(settings: Settings) -> Iterator[Project]:
+    """The projects whose file can be read; the others are findings already."""
+    for name in list_projects(settings):
+        with suppress(TreadleError):
+            yield load_project(name, settings)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from treadle.settings import Settings
 
+SILENT_S = 180.0
 FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -48,7 +51,7 @@ def is_healthy(name: str, settings: Settings, since: float = 0.0) -> bool:
     """Whether one of the services does its work.
 
     Args:
-        name: `prefect`, `mlflow`, `api` or `worker`.
+        name: `prefect`, `mlflow`, `api`, `alerts` or `worker`.
         settings: Where the services are.
         since: A worker's sign of life must be newer than this, seconds since the epoch.
     """
@@ -59,8 +62,18 @@ def is_healthy(name: str, settings: Settings, since: float = 0.0) -> bool:
             return answers(f"{settings.mlflow_url}/health")
         case "api":
             return answers(f"{settings.api_url}/healthz")
+        case "alerts":
+            return _touched(settings.state_dir / "alerts.beat", since)
         case _:
             return _worker_polls(settings, since)
+
+
+def _touched(file: Path, since: float) -> bool:
+    """Whether a file was touched since then, and in the last minutes."""
+    try:
+        return file.stat().st_mtime >= max(since, time.time() - SILENT_S)
+    except OSError:
+        return False
 
 
 def _worker_polls(settings: Settings, since: float) -> bool:

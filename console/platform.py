@@ -58,7 +58,7 @@ def _quiet(_line: str) -> None:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Environment of every process of the platform: `Settings.environment`, these very settings, and the tuning."""
-    own = settings.model_dump(mode="json", exclude_none=True)
+    own = settings.model_dump(mode="json", exclude_none=True, exclude={"alert_urls"})  # a secret, in os.environ already
     explicit = {f"TREADLE_{name.upper()}": str(value) for name, value in own.items()}
     return TUNING | settings.environment() | explicit
 

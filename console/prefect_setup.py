@@ -198,6 +198,7 @@ def _retrain_on_event(project: str, deployment: UUID) -> AutomationCore:
                     "project": project,
                     "at": {"__prefect_kind": "jinja", "template": "{{ event.payload.at }}"},
                     "reason": {"__prefect_kind": "jinja", "template": "{{ event.payload.reason }}"},
+                    "trigger": {"__prefect_kind": "jinja", "template": "{{ event.payload.trigger }}"},
                 },
             )
         ],

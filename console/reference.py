@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -57,12 +58,25 @@ def _settings_page() -> str:
 
 
 def _table(part: type[BaseModel], prefix: str, *, upper: bool = False) -> list[str]:
-    lines = ["| key | default | meaning |", "|---|---|---|"]
+    return ["| key | default | meaning |", "|---|---|---|", *_lines(part, prefix, upper=upper)]
+
+
+def _lines(part: type[BaseModel], prefix: str, *, upper: bool) -> Iterator[str]:
+    """A line a key; a part in a part begins with what it is, and its keys follow."""
     for name, field in part.model_fields.items():
         key = name.upper() if upper else name
         meaning = " ".join((field.description or "").split())
-        lines.append(f"| `{prefix}{key}` | {_default(field)} | {meaning} |")
-    return lines
+        inner = _inner(field)
+        default = "" if inner is not None and field.default is not None else _default(field)
+        yield f"| `{prefix}{key}` | {default} | {meaning} |"
+        if inner is not None:
+            yield from _lines(inner, f"{prefix}{key}.", upper=upper)
+
+
+def _inner(field: FieldInfo) -> type[BaseModel] | None:
+    """The part that a key holds, if it holds one."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _default(field: FieldInfo) -> str:

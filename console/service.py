@@ -1,7 +1,8 @@
 """What the supervisor runs for services that need a word before they start: `python -m console.service NAME`.
 
 mlflow clears what a killed former self left on its port; worker waits for Prefect and deploys the projects. Then the
-process becomes the server itself. `run` is the Prefect server of one command and ends with it, however that ends.
+process becomes the server itself. alerts carries alerts out. `run` is the Prefect server of one command and ends with
+it, however that ends.
 """
 
 from __future__ import annotations
@@ -98,10 +99,14 @@ def main() -> None:
             become_mlflow(Settings())
         case ["worker"]:
             become_worker(Settings())
+        case ["alerts"]:
+            from console.alerts import carry_on
+
+            carry_on(Settings())
         case ["run", host, port]:
             serve_one_command(host, int(port))
         case _:
-            sys.exit("usage: python -m console.service mlflow | worker | run HOST PORT")
+            sys.exit("usage: python -m console.service mlflow | worker | alerts | run HOST PORT")
 
 
 if __name__ == "__main__":

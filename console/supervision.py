@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from treadle.channels import has_channels
 from treadle.errors import Unavailable
 from treadle.settings import Settings
 
@@ -54,15 +55,20 @@ class Service:
 
 
 def services(settings: Settings) -> tuple[Service, ...]:
-    """The four services. The worker is stopped first: it may ignore SIGTERM once its server is gone."""
+    """The services. The worker is stopped first: it may ignore SIGTERM once its server is gone.
+
+    Alerts are carried out by a process of their own where there are channels to carry them to.
+    """
     python = sys.executable
     port = str(settings.ports["prefect"])
     prefect = ("-m", "prefect", "server", "start", "--host", settings.inner_host, "--port", port)
+    alerts = Service("alerts", (python, "-m", "console.service", "alerts"), priority=35, startsecs=3, stopwaitsecs=5)
     return (
         Service("prefect", (python, *prefect), priority=10, startsecs=6, stopwaitsecs=15),
         Service("mlflow", (python, "-m", "console.service", "mlflow"), priority=20, startsecs=6, stopwaitsecs=10),
         Service("api", (python, "-m", "serving"), priority=30, startsecs=3, stopwaitsecs=20),
         Service("worker", (python, "-m", "console.service", "worker"), priority=40, startsecs=8, stopwaitsecs=15),
+        *([alerts] if has_channels(settings) else []),
     )
 
 

@@ -49,7 +49,7 @@ def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any
     if chosen == before:
         registry.publish(name)
         return {"project": name, "version": chosen, "changed": False}
-    registry.promote(name, chosen, before, reason="by hand", who=whoami())
+    registry.promote(name, chosen, before, verdict="by-hand", reason="by hand", who=whoami())
     redeploy(settings)
     return {"project": name, "version": chosen, "previous": before, "changed": True}
 

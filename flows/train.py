@@ -8,10 +8,12 @@ from prefect import flow
 
 from tasks.evaluate import evaluate_model
 from tasks.fit import fit_model
+from tasks.history import choose_history
 from tasks.label import label_data
 from tasks.load import load_data
 from tasks.promote import promote_model
 from tasks.register import register_model
+from tasks.slot import taken_once
 from tasks.split import split_data
 from tasks.tune import tune_families
 from tasks.turn import report_turn, run_name, turn_of
@@ -19,14 +21,16 @@ from tasks.validate import validate_data
 
 
 @flow(name="train", flow_run_name=run_name, persist_result=True)
+@taken_once
 def train(
     project: str,
     trials: int | None = None,
     minutes: float | None = None,
     at: str | None = None,
     reason: str = "by hand",
+    trigger: str | None = None,  # noqa: ARG001 - `taken_once` takes it up
 ) -> dict[str, Any]:
-    """Turn the wheel once: **load → validate → label → split → tune → fit → evaluate → register → promote**.
+    """Turn the wheel once: **load → validate → label → split → history → tune → fit → evaluate → register → promote**.
 
     The challenger is promoted only if it beats the champion on the newest labelled rows that neither has seen.
 
@@ -36,6 +40,7 @@ def train(
         minutes: Wall-clock minutes of the search; the project's own when left out.
         at: Event time, ISO 8601; labels that came later are not known to this turn. Now, when left out.
         reason: Why, in plain words; shown in the run's name and in the ledger.
+        trigger: The number of the trigger that asked for this run; one run alone may begin for it.
 
     Returns:
         What `treadle train --json` prints.
@@ -44,7 +49,8 @@ def train(
         table = load_data(turn)
         valid = validate_data(turn, table)
         rows = label_data(turn, valid)
-        parts = split_data(turn, rows)
+        split = split_data(turn, rows)
+        parts = choose_history(turn, rows, split)
         best = tune_families(turn, rows, parts, trials, minutes)
         rehearsal = fit_model(turn, rows, best)
         scores = evaluate_model(turn, rows, rehearsal)

@@ -6,14 +6,21 @@ than a late answer, and what is begun is finished at full speed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from treadle.errors import Unavailable
 
+R = TypeVar("R")
 THREADS = 2
 """Large requests at work at once; ONNX runs beside Python, so one more than a core would only queue elsewhere."""
+TURN_S = 0.05
+"""CPU time that small requests may take in one turn of the loop: what comes beyond is refused, since everybody waits."""
+TOO_MUCH = "More requests are under way than can be answered soon; try again in a second."
 
 
 class Overloaded(Unavailable):
@@ -38,16 +45,30 @@ class Admission:
         self.draining = False
         self.requests = 0
         self.received = 0
+        self._turn_s = 0.0
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
 
     def check(self) -> None:
-        """Refuse when as many are under way as there may be.
+        """Refuse when as many are under way as there may be, or this turn of the loop has done enough.
 
         Raises:
-            Overloaded: They are.
+            Overloaded: It is so.
         """
-        if self.requests >= self._most_requests:
-            raise Overloaded("More requests are under way than can be answered soon; try again in a second.")
+        if self.requests >= self._most_requests or self._turn_s > TURN_S:
+            raise Overloaded(TOO_MUCH)
+
+    def at_once(self, work: Callable[[], R]) -> R:
+        """Do a small piece of work on the loop; its CPU time counts in this turn."""
+        if not self._turn_s:
+            asyncio.get_running_loop().call_soon(self._new_turn)
+        begun = time.thread_time()
+        try:
+            return work()
+        finally:
+            self._turn_s += time.thread_time() - begun
+
+    def _new_turn(self) -> None:
+        self._turn_s = 0.0
 
     def receive(self, size: int) -> None:
         """Count bytes that arrived.

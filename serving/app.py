@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
-from serving import predict_routes, problem_details, scoring_routes, v2_routes
+from serving import alert_routes, predict_routes, problem_details, scoring_routes, v2_routes
 from serving.access import COOKIE, Access, Denied, Principal, principal_of
 from serving.admission import Admission
 from serving.champions import Champions
@@ -24,7 +24,7 @@ from serving.lane import Lane
 from serving.last_good import open_ledger
 from serving.metrics import Metrics
 from serving.openapi import describe, example_request
-from serving.overview import overview, summary
+from serving.overview import open_alerts, overview, summary
 from serving.predict import Endpoints
 from serving.quota import Quota
 from serving.ready import hub as ready_hub
@@ -32,6 +32,7 @@ from serving.ready import openai as ready_openai
 from serving.ready import routes as ready_routes
 from serving.ready.work import ReadyModels
 from serving.releases import Releases
+from serving.routes import TRAINER
 from serving.sessions import add_sessions
 from serving.standing import standings
 from serving.tracing import Tracing, open_tracing
@@ -116,9 +117,8 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     ready = ReadyModels(settings, ledger, metrics, admission, quota)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
-    ready_routes.add(app, ready)
-    ready_hub.add(app, ready)
-    ready_openai.add(app, ready)
+    _add_ready(app, ready)
+    alert_routes.add(app, ledger)
     _add_service(app, settings, champions, metrics, admission, ready)
     _add_pages(app, settings, champions, ledger)
     add_sessions(app, access, admission)
@@ -165,6 +165,12 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
             "columns": columns,
             "example": example_request(model),
         }
+
+
+def _add_ready(app: FastAPI, ready: ReadyModels) -> None:
+    ready_routes.add(app, ready)
+    ready_hub.add(app, ready)
+    ready_openai.add(app, ready)
 
 
 def _add_service(
@@ -217,6 +223,8 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
         who = _viewer(request)
         return {
             "models": _seen(request, overview(champions, ledger, settings)),
+            "alerts": [alert for alert in open_alerts(ledger) if who.sees(alert["project"])],
+            "may_change": who.role >= TRAINER,
             "degraded": _troubles(who, champions),
             "signed_in": COOKIE in request.cookies,
             "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},

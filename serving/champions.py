@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from serving.last_good import LastGood
 from serving.model import ServedModel, open_model
 from serving.proof import Prover
-from treadle.errors import BrokenBundle, NotFound, TreadleError, Unavailable, nearest
-from treadle.ledger import Champion, Ledger, Version
+from treadle.errors import BadData, NotFound, TreadleError, Unavailable, nearest
+from treadle.ledger import AlertBook, Champion, Ledger, Version
 from treadle.settings import Settings
 from treadle.trust import ensure_trust
 
@@ -45,6 +45,7 @@ class Champions:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
         self._ledger = ledger
+        self._alerts = AlertBook(ledger)
         self._models: dict[str, ServedModel] = {}
         self._troubles: dict[str, str] = {}
         self._failed: dict[str, tuple[str, float]] = {}  # digest -> what is wrong, and when to try it again
@@ -225,10 +226,11 @@ class Champions:
         except (TreadleError, OSError) as error:
             self._failed[version.digest] = (str(error), time.monotonic() + RETRY_S)
             log.warning("%s: version %s is not served: %s", name, version.version, error)
-            if isinstance(error, BrokenBundle) and str(error) != why:
-                self._audit(name, version.version, str(error))
+            if isinstance(error, BadData) and str(error) != why:
+                self._audit("bundle refused", name, version.version, str(error))
             raise
         self._failed.pop(version.digest, None)
+        self._note_mended(name, version.version)
         log.info("%s: version %s answers now", name, version.version)
         return model
 
@@ -236,12 +238,22 @@ class Champions:
         folder = self._settings.home / version.bundle
         return open_model(self._settings, self._prover, name, version.version, folder, version.digest)
 
-    def _audit(self, name: str, version: int, why: str) -> None:
-        """Write down that a bundle was refused; that the ledger cannot take it must not stop what is served."""
+    def _audit(self, what: str, name: str, version: int, why: str) -> None:
+        """Write down what became of a bundle; that the ledger cannot take it must not stop what is served."""
         try:
-            self._ledger.record_audit("serving", "bundle refused", f"{name}/{version}", None, why)
+            self._ledger.record_audit("serving", what, f"{name}/{version}", None, why)
         except Exception:
-            log.warning("the refusal of %s version %s is not in the audit log", name, version, exc_info=True)
+            log.warning("'%s' of %s version %s is not in the audit log", what, name, version, exc_info=True)
+
+    def _note_mended(self, name: str, version: int) -> None:
+        """Write down that a bundle was opened which this or another worker had refused, so that its alert ends."""
+        try:
+            is_told = self._alerts.has_open(name, "not-served", f"version {version}")
+        except Exception as error:  # noqa: BLE001 - as above: what is served comes first
+            log.warning("the alerts cannot be read: %s", type(error).__name__)
+            return
+        if is_told:
+            self._audit("bundle opened", name, version, "It is as it was registered.")
 
     def start(self) -> None:
         """Look now, and then again and again in a thread of its own; return when something can be served."""

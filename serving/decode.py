@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -42,9 +42,10 @@ class Label(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
-    """`{"labels": [{"id", "label", "at"?}]}`."""
+    """`{"labels": [{"id", "label", "at"?}], "keep_early"?}`."""
 
     labels: list[Label]
+    keep_early: bool = False
 
 
 _predict = msgspec.json.Decoder(PredictBody)
@@ -281,7 +282,14 @@ def _values_of(column: np.ndarray, said: ManifestColumn) -> list[Any]:
             return [None if math.isnan(value) else value for value in values]
 
 
-def decode_feedback(body: bytes, manifest: Manifest, max_rows: int) -> list[Feedback]:
+class Labels(NamedTuple):
+    """Labels of a request, and whether those that come before their prediction may wait for it."""
+
+    labels: list[Feedback]
+    keep_early: bool
+
+
+def decode_feedback(body: bytes, manifest: Manifest, max_rows: int) -> Labels:
     """Read labels and check each against the model's target.
 
     Raises:
@@ -297,7 +305,7 @@ def decode_feedback(body: bytes, manifest: Manifest, max_rows: int) -> list[Feed
     for row, label in enumerate(request.labels):
         at = now if label.at is None else _moment(label.at, row, "at")
         labels.append(Feedback(label.id, _label(label.label, manifest, row), at))
-    return labels
+    return Labels(labels, request.keep_early)
 
 
 def _label(value: Any, manifest: Manifest, row: int) -> str | float:

@@ -29,13 +29,19 @@ REPORT_POLICY = (
     b"sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     b"img-src data: blob:; font-src data:; frame-ancestors 'self'"
 )
+# Our own pages of looks need no script at all; with our origin their links carry the browser's session.
+LOOK_POLICY = (
+    b"sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    b"form-action 'none'; frame-ancestors 'self'"
+)
 SAFE = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer a browser sends our own forms from `Origin: null`
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 PAGE_HEADERS = (*SAFE, (b"content-security-policy", PAGE_POLICY))
 REPORT_HEADERS = (*SAFE, (b"content-security-policy", REPORT_POLICY))
+LOOK_HEADERS = (*SAFE, (b"content-security-policy", LOOK_POLICY))
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"cookie")
@@ -99,7 +105,7 @@ class Guard:
         headers: Headers = dict(scope["headers"])
         rule, project = self._table.find(scope["path"])
         request_id = self._request_id(headers.get(b"x-request-id"))
-        shown = REPORT_HEADERS if rule is not None and rule.route.startswith("/reports/") else PAGE_HEADERS
+        shown = _headers_of(rule)
 
         request = logs.Noted(request_id.decode(), _route_of(rule, _method_of(scope)))
         request.marks = None if self._tracing is None else []
@@ -255,6 +261,13 @@ def _own_names(settings: Settings) -> set[str]:
     """The names and addresses under which the service listens, as Host headers write them."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {*LOOPBACK_NAMES, host.lower(), *([gethostname().lower()] if settings.host in ANY_ADDRESS else [])}
+
+
+def _headers_of(rule: Rule | None) -> tuple[tuple[bytes, bytes], ...]:
+    """What a browser is told about a page, by where it comes from."""
+    if rule is None or not rule.route.startswith("/reports/"):
+        return PAGE_HEADERS
+    return LOOK_HEADERS if "/looks/" in rule.route else REPORT_HEADERS
 
 
 def _method_of(scope: Scope) -> str:

@@ -7,23 +7,31 @@ that are overdue, which costs good callers nothing.
 from __future__ import annotations
 
 import re
+import socket
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.guard import PAGE_HEADERS
+from serving.problem_details import problem
 
 if TYPE_CHECKING:
     from serving.admission import Admission
     from serving.guard import Guard
     from serving.lane import Lane
+    from treadle.errors import TreadleError
 
 PREDICT = re.compile(rb"/v1/models/([a-z][a-z0-9-]{0,62})/predict")
 LANE_BYTES = 12_800
 """Larger bodies are read and answered in a thread, so that they hold up nobody."""
 MOST_CONNECTIONS = 4_000
 """Above it, each new connection ends the one that has sent nothing of use for the longest time."""
+RESET = struct.pack("ii", 1, 0)
+"""Linger for no time: what was not sent yet is dropped when the connection is closed."""
 SPECIAL = frozenset((b"content-encoding", b"cookie", b"expect", b"origin", b"traceparent", b"transfer-encoding", b"upgrade",
                      b"x-request-id", b"x-sticky-key"))  # fmt: skip
 """Headers that ask for something that the lane does not do."""
@@ -95,7 +103,7 @@ class Connection(HttpToolsProtocol):
         if self._held is None or self._lane is None:
             super().on_message_complete()
         elif self._lane.take(self, self._name, b"".join(self._held)):
-            self._in_lane = True
+            self._in_lane = self._held is not None  # else it was refused
         else:
             self.hand_over()
 
@@ -132,15 +140,29 @@ class Connection(HttpToolsProtocol):
         if self._admission is not None and self._admission.draining and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def shutdown(self) -> None:
+        """The port has closed: what waits in the lane is answered before the connection ends."""
+        if self._in_lane and self._lane is not None:
+            self._lane.flush()
+        super().shutdown()
+
     # What the lane does with a request
 
     def answer(self, content: bytes) -> None:
         """Send the lane's answer."""
+        self._say(b"%bcontent-length: %d\r\n" % (OK, len(content)), content)
+
+    def refuse(self, error: TreadleError) -> None:
+        """Send what the app would say, but at once: in an overload there is no time for a task a refusal."""
+        response = problem(error.status, error.title, str(error), self.url.decode("ascii"))
+        first = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode()
+        self._say(first + _lines(response.raw_headers) + SAFE, bytes(response.body))
+
+    def _say(self, head: bytes, content: bytes) -> None:
         self._held, self._in_lane = None, False
         if self.transport.is_closing():
             return
-        date = b"".join([name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers])
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (OK, date, len(content), content))
+        self.transport.write(b"%b%b\r\n%b" % (head, _lines(self.server_state.default_headers), content))
         self.server_state.total_requests += 1
         self._idle_since = self.loop.time()
 
@@ -187,7 +209,10 @@ class Connection(HttpToolsProtocol):
         return 0.0 if self._idle_since is None else (now - self._idle_since) / may.idle_s
 
     def end(self) -> None:
-        """Close it at once."""
+        """Close it at once, by a reset: an answer that nobody reads would stay in the kernel's memory otherwise."""
+        found = self.transport.get_extra_info("socket")
+        if found is not None:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
 
@@ -208,9 +233,14 @@ class _PlainPost:
 
 
 _PLAIN_POST: Any = _PlainPost()
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"".join(
-    name + b": " + value + b"\r\n" for name, value in PAGE_HEADERS
-)
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+
+
+SAFE = _lines(PAGE_HEADERS)
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + SAFE
 """How each answer of the lane begins, with the headers that the guard gives to every other."""
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.admission import TOO_MUCH, TURN_S, Overloaded
 from serving.champions import Champions
 from serving.metrics import Metrics
 from serving.model import ServedModel
@@ -25,6 +26,12 @@ from treadle.ledger import Exchange, Journal
 
 MOST_ROWS = 64
 """Rows in one run: more would gain nothing (300 trees take 9 µs a row from 8 rows on) and delay the first of them."""
+LARGE_RUN = 32
+"""Runs of so many rows tell how fast the model is."""
+RUNS_S = 0.02
+"""CPU time after which a turn makes no other run."""
+FEWEST_WAITING = 64 * MOST_ROWS
+"""So many rows may always wait; more only if they are not more than `TURN_S` of work. The rest is refused at once."""
 
 
 class Caller(Protocol):
@@ -32,6 +39,10 @@ class Caller(Protocol):
 
     def answer(self, content: bytes) -> None:
         """Send a 200."""
+        ...
+
+    def refuse(self, error: TreadleError) -> None:
+        """Send a refusal."""
         ...
 
     def hand_over(self) -> None:
@@ -50,7 +61,7 @@ class Waiting(NamedTuple):
 
 
 class Lane:
-    """The requests of this turn of the loop."""
+    """The requests that wait: most of them for the end of this turn of the loop, some for one of the next."""
 
     def __init__(
         self,
@@ -67,34 +78,61 @@ class Lane:
         self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
+        self._rows = 0  # of those that wait
+        self._row_s = 0.0  # CPU time of a row in the last large run
 
     def take(self, caller: Caller, name: str, body: bytes) -> bool:
-        """Take a request that will be answered in this turn; False if the lane is not for it."""
+        """Take a request that will be answered soon, or refuse it now; False if the lane is not for it."""
         model = self._champions.models.get(name)
         if model is None or not model.session.is_open or model.redact or self._releases.has_canary(name):
             return False
+        if self._rows > FEWEST_WAITING and self._rows * self._row_s > TURN_S:
+            self._metrics.failed(model, "predict", Overloaded.status)
+            self._metrics.overloaded()
+            caller.refuse(Overloaded(TOO_MUCH))
+            return True
         begun = time.perf_counter()
         rows = model.typed.decode(body, MOST_ROWS)
         if rows is None:
             return False
         if not self._waiting:  # all that arrived in this turn come before this call
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._turn)
         self._waiting.append(Waiting(caller, model, body, rows, begun))
+        self._rows += len(rows)
         return True
 
     def flush(self) -> None:
         """Answer everything that waits, in order."""
-        waiting, self._waiting = self._waiting, []
-        batch: list[Waiting] = []
-        count = 0
-        for request in waiting:
-            if batch and (count + len(request.rows) > MOST_ROWS or request.model is not batch[0].model):
-                self._answer(batch)
-                batch, count = [], 0
-            batch.append(request)
-            count += len(request.rows)
-        if batch:
+        while self._waiting:
+            self._answer_next()
+
+    def _turn(self) -> None:
+        """Some runs of the model; what waits longer waits for the next turn, since others want to be heard in between."""
+        if self._waiting:  # else it was flushed
+            self._answer_next()
+        if self._waiting:
+            end = time.thread_time() + RUNS_S
+            while self._waiting and time.thread_time() < end:
+                self._answer_next()
+        if self._waiting:
+            self._loop.call_soon(self._turn)
+
+    def _answer_next(self) -> None:
+        """Answer the first of those that wait, and with it as many as one run may have."""
+        first = self._waiting[0]
+        rows = end = 0
+        for request in self._waiting:
+            if end and (rows + len(request.rows) > MOST_ROWS or request.model is not first.model):
+                break
+            rows, end = rows + len(request.rows), end + 1
+        batch, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._rows -= rows
+        if rows < LARGE_RUN:
             self._answer(batch)
+            return
+        begun = time.thread_time()
+        self._answer(batch)
+        self._row_s = (time.thread_time() - begun) / rows
 
     def _answer(self, batch: list[Waiting]) -> None:
         """One run, one append to the journal, then the answers; if any of it fails, each goes the long way."""

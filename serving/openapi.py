@@ -191,8 +191,10 @@ def _feedback(summary: str, tag: str, target: dict[str, Any], label: str | float
         "required": ["id", "label"],
         "properties": {"id": {"type": "string"}, "label": target, "at": _TIME},
     }
-    body = {"type": "object", "required": ["labels"], "properties": {"labels": {"type": "array", "items": one}}}
+    asked = {"labels": {"type": "array", "items": one}, "keep_early": {"type": "boolean", "default": False}}
+    body = {"type": "object", "required": ["labels"], "properties": asked}
     example = {"labels": [{"id": "the id of a prediction", "label": label}]}
-    counts = {"accepted": {"type": "integer"}, "repeated": {"type": "integer"}}
-    answer = {"type": "object", "required": list(counts), "properties": counts, "additionalProperties": False}
+    always = ["accepted", "repeated"]
+    counts = {name: {"type": "integer"} for name in (*always, "early", "ahead")}
+    answer = {"type": "object", "required": always, "properties": counts, "additionalProperties": False}
     return _operation(summary, tag, body, example, answer)

@@ -8,10 +8,19 @@ from urllib.parse import quote
 
 from serving.champions import Champions
 from treadle.bundle import Manifest
-from treadle.ledger import Champion, Ledger, Releases
+from treadle.errors import BadProject, NotFound
+from treadle.governor import Governor
+from treadle.ledger import AlertBook, Champion, Ledger, QualityRows, Releases, VerdictRow
+from treadle.ledger.set_aside import batches
+from treadle.look import FOLDER, page_name
+from treadle.project import load_project
+from treadle.quality.words import say_quality
 from treadle.settings import Settings
 
 DECISIONS = 8
+MOST_DECISIONS = 200
+"""Of so many the newest are shown, those that repeat each other as one."""
+LOOKS = 12
 
 
 def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[dict[str, Any]]:
@@ -20,11 +29,24 @@ def overview(champions: Champions, ledger: Ledger, settings: Settings) -> list[d
     return [summary(name, champions, ledger, settings) for name in sorted(names)]
 
 
+def open_alerts(ledger: Ledger) -> list[dict[str, Any]]:
+    """The open alerts of all projects, those without a model too; their pages as this service has them."""
+    rows = [alert.as_row() for alert in AlertBook(ledger).list()]
+    return [row | {"page": _below_here(row["page"])} for row in rows]
+
+
+def _below_here(address: str | None) -> str | None:
+    """A page's address without the name that the service had when it was written."""
+    place = (address or "").find("/reports/")
+    return address[place:] if address is not None and place >= 0 else None
+
+
 def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     """One model; `version`, `digest` and what the manifest says are `None` while no version of it answers."""
     served = champions.models.get(name)
     champion = ledger.champion(name)
     validation = settings.reports_dir / name / "validation.html"
+    looks = [_look(name, row, settings) for row in ledger.last_verdicts(name, LOOKS)]
     return {
         "name": name,
         "version": served.version if served else None,
@@ -35,10 +57,11 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
         "release": _release(name, ledger),
         **_said(served.manifest if served else None),
         "degraded": champions.troubles.get(name),
-        "verdict": _verdict(name, ledger, settings),
-        "decisions": [
-            {"kind": d.kind, "reason": d.reason, "at": d.at.isoformat()} for d in ledger.last_decisions(name, DECISIONS)
-        ],
+        "verdict": looks[0] if looks else None,
+        "looks": looks,
+        "quality": _quality(name, ledger),
+        "decisions": _decisions(name, ledger),
+        "governor": _governor(name, ledger, settings),
         "validation": _address(str(validation), settings),
     }
 
@@ -71,18 +94,55 @@ def _challenger(name: str, champion: Champion | None, ledger: Ledger) -> int | N
     return newest[0].version
 
 
-def _verdict(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
-    """What the last look at the window said, at its event time."""
-    for row in ledger.last_verdicts(name, 1):
-        return {
-            "verdict": row.verdict,
-            "reason": row.reason,
-            "rows": row.rows,
-            "labelled": row.labelled,
-            "at": row.at.isoformat(),
-            "report": _address(row.report, settings),
-        }
-    return None
+def _look(name: str, row: VerdictRow, settings: Settings) -> dict[str, Any]:
+    """What one look at the window said, at its event time."""
+    page = settings.reports_dir / name / FOLDER / page_name(row.at)
+    return {
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "rows": row.rows,
+        "labelled": row.labelled,
+        "at": row.at.isoformat(),
+        "page": _address(str(page), settings),
+        "report": _address(row.report, settings),
+    }
+
+
+def _decisions(name: str, ledger: Ledger) -> list[dict[str, Any]]:
+    """The newest decisions, newest first; one rule's refusals in a row are one line that counts them."""
+    shown: list[dict[str, Any]] = []
+    before = None
+    for decision in ledger.last_decisions(name, MOST_DECISIONS):
+        what = (decision.kind, decision.figures.get("rule") or decision.reason)
+        if what == before and decision.kind == "skip":
+            shown[-1]["times"] += 1
+        elif len(shown) == DECISIONS:
+            break
+        else:
+            said = {"kind": decision.kind, "reason": decision.reason, "at": decision.at.isoformat(), "times": 1}
+            shown.append(said)
+        before = what
+    return shown
+
+
+def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
+    """How retrains stand; `None` where the project's file is not there, as on a machine that only serves."""
+    try:
+        standing = Governor(ledger, load_project(name, settings)).standing()
+    except (BadProject, NotFound):
+        return None
+    return {
+        "breaker": standing.breaker,
+        "waiting": standing.waiting,
+        "suppressed": standing.suppressed,
+        "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),
+    }
+
+
+def _quality(name: str, ledger: Ledger) -> dict[str, Any] | None:
+    """What the last look said of quality: its figures, and in plain words."""
+    figures = QualityRows(ledger).last_look(name)
+    return None if figures is None else {**figures, "said": say_quality(figures)}
 
 
 def _address(path: str | None, settings: Settings) -> str | None:

@@ -30,7 +30,7 @@ from serving.quota import Quota
 from serving.releases import Live, Releases, caller_of
 from serving.writer import LedgerWriter
 from treadle.errors import NotFound, TreadleError
-from treadle.ledger import Counts, Entry, Feedback, Journal, Ledger
+from treadle.ledger import Counts, Entry, Feedback, Journal, Ledger, on_their_way
 from treadle.ledger.records import to_us
 from treadle.settings import Settings
 
@@ -102,7 +102,7 @@ class Endpoints:
                 with self.admission.admitted():
                     worked = await work(model, body, request)
         except Exception as error:
-            self._failed(model, route, error)
+            self.failed(model, route, error)
             raise
         note_model(worked.model.name, worked.model.version)
         note_rows(worked.rows)
@@ -175,12 +175,12 @@ class Endpoints:
         return done
 
     async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
-        return work() if size < INLINE_BYTES else await self.in_thread(work)
+        return self.admission.at_once(work) if size < INLINE_BYTES else await self.in_thread(work)
 
     async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
         if size < INLINE_BYTES and model.session.is_open:
-            return work()
+            return self.admission.at_once(work)
         return await self.in_thread(work)
 
     async def in_thread(self, work: Callable[[], R]) -> R:
@@ -216,7 +216,7 @@ class Endpoints:
                 with self.admission.admitted():
                     answered, said = await self._exchange(model, protocol, body, request, pinned=version is not None)
         except TreadleError as error:
-            self._failed(model, protocol.name, error)
+            self.failed(model, protocol.name, error)
             said = protocol.refuse(error, request.url.path)
         else:
             note_model(answered.model.name, answered.model.version)
@@ -224,7 +224,8 @@ class Endpoints:
             self.metrics.answered(answered.model, protocol.name, answered.asked.count, time.perf_counter() - begun)
         return Response(said.content, said.status, dict(said.headers))
 
-    def _failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+    def failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+        """Count a request that was refused, or that failed."""
         self.metrics.failed(model, route, status_of(error))
         if isinstance(error, Overloaded):
             self.metrics.overloaded()
@@ -251,21 +252,31 @@ class Endpoints:
         return done.answered, done.said
 
     async def _feedback(self, model: ServedModel, body: bytes, request: Request) -> Worked:
-        labels = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
-        self.spend_of(request)(len(labels))
-        counts = await self._add_feedback(model.name, labels)
-        return Worked(model, len(labels), _encode({"accepted": counts.accepted, "repeated": counts.repeated}))
+        asked = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
+        self.spend_of(request)(len(asked.labels))
+        early = {label.id for label in asked.labels} if asked.keep_early else set[str]()
+        giver = principal_of(request.scope)
+        counts = await self._add_feedback(model.name, asked.labels, early, giver.key_id if giver else None)
+        said = {"accepted": counts.accepted, "repeated": counts.repeated}
+        notes = {name: count for name in ("early", "ahead") if (count := getattr(counts, name))}
+        return Worked(model, len(asked.labels), _encode(said | notes))
 
-    async def _add_feedback(self, model: str, labels: Sequence[Feedback]) -> Counts:
-        """Store labels; those of answers that are in the journal still wait for them a moment."""
+    async def _add_feedback(
+        self, model: str, labels: Sequence[Feedback], early: set[str], key_id: str | None
+    ) -> Counts:
+        """Store labels; those of answers that are in the journal still wait for them a moment, and then in the ledger."""
         end = time.monotonic() + (JOURNAL_DEADLINE_S if _any_fresh(labels) else 0)
         while True:
             try:
-                return await asyncio.to_thread(self.ledger.add_feedback, model, labels)
+                return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
             except NotFound:
                 if time.monotonic() > end:
-                    raise
+                    break
             await asyncio.sleep(0.05)
+        if _any_fresh(labels):  # the journal may be long, after an outage of the ledger
+            ids = {label.id for label in labels}
+            early = early | await asyncio.to_thread(on_their_way, self.settings.journal_dir, model, ids)
+        return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
 
 
 def _any_fresh(labels: Sequence[Feedback]) -> bool:

@@ -44,10 +44,10 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
 
 
 def _wants_explanation(request: Request) -> bool:
-    said = request.query_params.get("explain", "false")
-    if said not in ("true", "false"):
-        raise BadRequest("`explain` must be true or false.")
-    return said == "true"
+    said = request.query_params.getlist("explain")
+    if said not in ([], ["true"], ["false"]):
+        raise BadRequest("`explain` must be true or false, once.")
+    return said == ["true"]
 
 
 def write_explained(answered: Answered) -> bytes:

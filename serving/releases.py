@@ -33,6 +33,7 @@ from treadle.ledger import Ledger, Release, ShadowAnswer
 from treadle.ledger import Releases as Book
 from treadle.release import TENTH, Evidence, Judgement, Quality, judge, look_at, place, total
 from treadle.settings import Settings
+from treadle.suspicion import examine_served
 from treadle.trust import open_bundle
 
 log = logging.getLogger("treadle.serving")
@@ -315,6 +316,7 @@ class Releases:
         """What the labels say; looked at again when there are new ones."""
         labels = self._book.count_labels(live.release)
         if labels >= live.release.rules.min_labelled and labels != live.looked[0]:
+            examine_served(self._settings, self._ledger, live.release.model)
             live.looked = (labels, look_at(self._book.losses(live.release), live.release.rules))
         return live.looked[1]
 

@@ -13,6 +13,7 @@ VIEWER, CALLER, TRAINER, ADMIN = (int(role) for role in Role)
 READ = {"GET": VIEWER, "HEAD": VIEWER}
 LOOK = {"GET": OPEN, "HEAD": OPEN}
 CALL = {"POST": CALLER}
+CHANGE = {"POST": TRAINER}
 
 ROUTES: Mapping[str, Mapping[str, int]] = {
     "/": READ,
@@ -21,6 +22,7 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/console.json": READ,
     "/page/page.css": LOOK,
     "/page/{file}": READ,
+    "/reports/{project}/looks/{path:path}": READ,
     "/reports/{project}/{path:path}": READ,
     "/login": {**LOOK, "POST": OPEN},
     "/logout": {"POST": OPEN},
@@ -29,6 +31,9 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/metrics": READ,
     "/v1/models": READ,
     "/v1/models/{project}": READ,
+    "/v1/models/{project}/alerts": READ,
+    "/v1/models/{project}/alerts/silence": CHANGE,
+    "/v1/models/{project}/alerts/{alert}/acknowledge": CHANGE,
     "/v1/models/{project}/predict": CALL,
     "/v1/models/{project}/feedback": CALL,
     "/v1/models/{project}/invocations": CALL,

@@ -25,6 +25,9 @@ log = logging.getLogger("treadle.serving")
 
 FINISH_S = 15
 """Seconds that requests under way have to finish once the port is closed."""
+ACCEPTS = 16
+"""Callers who can connect in one turn of the loop. libuv accepts one a turn and socket, so the one socket is listened to
+so many times; else in an overload, when turns are long, newcomers and health checks would wait for minutes."""
 
 
 class Worker(uvicorn.Server):
@@ -95,7 +98,8 @@ def main(listening: int, beat: int) -> None:
         timeout_graceful_shutdown=FINISH_S,
         server_header=False,
     )
-    Worker(config, app.state.admission, settings.drain_s, beat).run([socket(fileno=listening)])
+    sockets = [socket(fileno=listening), *(socket(fileno=os.dup(listening)) for _ in range(ACCEPTS - 1))]
+    Worker(config, app.state.admission, settings.drain_s, beat).run(sockets)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from tasks.step import step
+from treadle.governor import Governor, Outcome, Standing
 from treadle.ledger import Ledger
-from treadle.policy import Circumstances, decide
+from treadle.ledger.triggers import Trigger
+from treadle.policy import harm_of
 from treadle.project import load_project
 from treadle.settings import Settings
 from treadle.turn import parse_moment
@@ -19,49 +22,57 @@ EVENT = "treadle.retrain.requested"
 
 
 @step("decide retrain", retries=2)
-def decide_retrain(name: str, at: str | None, verdict: dict[str, Any]) -> dict[str, Any]:
-    """Weigh a verdict; if it passes, record the decision and emit the event that starts the train deployment.
+def decide_retrain(name: str, at: str | None, look: dict[str, Any]) -> dict[str, Any]:
+    """Weigh a look's verdict; if it passes, the decision is recorded and the train deployment is asked for.
+
+    Args:
+        name: The project.
+        at: Event time of the look; now, when left out.
+        look: Its verdict and reason, and what is known of impact and findings.
 
     Returns:
-        `retrain` and `retrain_reason`.
+        `retrain`, `retrain_reason`, and `suppressed`: the rule that said no, or `None`.
     """
     settings = Settings()
-    project = load_project(name, settings)
-    ledger = Ledger.open(settings)
+    governor = Governor(Ledger.open(settings), load_project(name, settings))
     moment = parse_moment(at) or datetime.now(UTC)
-    decision = decide(verdict["verdict"], verdict["reason"], project, _circumstances(ledger, name, moment))
-    ledger.record_decision(
-        name, "retrain" if decision.retrain else "skip", decision.reason, {"verdict": verdict["verdict"]}, moment
-    )
-    if decision.retrain:
-        emit_event(
-            event=EVENT,
-            resource={"prefect.resource.id": f"treadle.project.{name}"},
-            payload={"project": name, "at": moment.isoformat(), "reason": verdict["verdict"]},
-        )
+    outcome = governor.weigh(look["verdict"], look["reason"], moment, harm_of(look), flow_run.id)
+    for trigger in outcome.ask:
+        _ask_for(trigger)
+        governor.asked(trigger.seq)
     create_markdown_artifact(
         key=f"{name}-decision",
-        markdown=f"**{'Retrain' if decision.retrain else 'No retrain'}.** {decision.reason}",
-        description=decision.reason,
+        markdown=_page(outcome, governor.standing(moment)),
+        description=outcome.decision.reason,
     )
-    return {"retrain": decision.retrain, "retrain_reason": decision.reason}
+    decision = outcome.decision
+    return {"retrain": decision.retrain, "retrain_reason": decision.reason, "suppressed": decision.rule}
 
 
-def _circumstances(ledger: Ledger, name: str, moment: datetime) -> Circumstances:
-    """What the policy weighs beside the verdict, all read from the ledger."""
-    champion = ledger.champion(name)
-    version = ledger.version(name, champion.version) if champion else None
-    retrains = [d.at for d in ledger.last_decisions(name, 1000, kind="retrain")]  # the policy knows of clocks set back
-    return Circumstances(
-        at=moment,
-        retrains=retrains,
-        new_labels=ledger.count_labelled_since(name, version.data_until if version else None, until=moment),
-        cpu_minutes=_spent_minutes(ledger, name, moment),
-        in_flight=ledger.in_flight(name),
+def _ask_for(trigger: Trigger) -> None:
+    """Emit the event that starts the train deployment; said twice it does no harm, since one run alone may begin."""
+    emit_event(
+        event=EVENT,
+        resource={"prefect.resource.id": f"treadle.project.{trigger.model}"},
+        payload={
+            "project": trigger.model,
+            "at": trigger.at.isoformat(),
+            "reason": trigger.verdict,
+            "trigger": str(trigger.seq),
+        },
     )
 
 
-def _spent_minutes(ledger: Ledger, name: str, moment: datetime) -> float:
-    """CPU minutes of training in the 24 hours before."""
-    spent = ledger.spent(name, moment - timedelta(days=1), moment)
-    return spent.get("train", {}).get("cpu_seconds", 0.0) / 60
+def _page(outcome: Outcome, standing: Standing) -> str:
+    """The decision as the Prefect UI shows it: in words first, then what was suppressed so far."""
+    decision = outcome.decision
+    by_rule = f" by the rule `{decision.rule}`" if decision.rule else ""
+    lines = [f"**{'Retrain' if decision.retrain else 'No retrain'}{by_rule}.** {decision.reason}"]
+    if standing.breaker:
+        lines += ["", f"**The breaker is open.** {standing.breaker}"]
+    if standing.suppressed:
+        lines += ["", "| triggers suppressed by | times |", "|---|---|"]
+        lines += [f"| {rule} | {times} |" for rule, times in standing.suppressed.items()]
+    if standing.waiting:
+        lines += ["", f"{standing.waiting} of them wait; all together become at most one retrain."]
+    return "\n".join(lines)

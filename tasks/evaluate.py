@@ -46,7 +46,7 @@ def evaluate_model(turn: Turn, rows: Rows, rehearsal: Rehearsal) -> Scores:
         baseline={name: problem.metrics[name].score(y, trivial) for name in names},
         judged_on=judged_on,
     )
-    worst = slices(test, schema, y, answer, problem, metric)
+    worst = slices(test, schema.hiding(project.privacy.personal), y, answer, problem, metric)
     columns = [c.name for c in schema.features]
     importance = permutation_importance(
         problem, metric, lambda X: problem.predict(model, X), test, y, project.split.seed, columns=columns

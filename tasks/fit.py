@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from tasks.history import history_of
 from tasks.step import step
 from treadle.data import ROW, load_snapshot
-from treadle.families import load_family
 from treadle.families.storage import save_model
-from treadle.problems import load_problem, pick_metric
-from treadle.project import Project, load_project
+from treadle.project import load_project
+from treadle.recipe import fit_recipe
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.tracking import log_params
@@ -36,27 +35,9 @@ def fit_model(turn: Turn, rows: Rows, best: Best) -> Rehearsal:
     schema = Schema.load(turn.path("schema.json"))
     frame = parts_of(turn, rows, "train", "valid")
     path = turn.path("rehearsal.skops")
-    save_model(fit_recipe(project, schema, frame, best.family, best.params), path)
+    save_model(fit_recipe(project, schema, frame, best.family, best.params, history_of(turn)), path)
     log_params(Settings(), turn.run_id, {"family": best.family} | best.params)
     return Rehearsal(str(path), best.family, best.params)
-
-
-def fit_recipe(project: Project, schema: Schema, frame: pd.DataFrame, family: str, params: dict[str, Any]) -> Any:
-    """Fit one family with fixed parameters on all rows of `frame`."""
-    problem = load_problem(project.problem)
-    target: np.ndarray = problem.encode_target(frame[schema.target], schema)
-    fitted = load_family(family).fit(
-        frame,
-        target,
-        params,
-        problem=problem,
-        schema=schema,
-        metric=pick_metric(problem, project.promote.metric),
-        valid=None,
-        seed=project.split.seed,
-        report=None,
-    )
-    return fitted.model
 
 
 def parts_of(turn: Turn, rows: Rows, *parts: str) -> pd.DataFrame:

@@ -1,19 +1,49 @@
-"""Label: late labels from the ledger join the table, rules fill what has none, and an audit lists the suspects."""
+"""Label: suspicious labels are set aside, late ones join the table, and rules fill what has none."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
 from treadle.data import SOURCE, digest, load_snapshot, snapshot
 from treadle.labeling import apply_rules, late_labels
 from treadle.ledger import Ledger
+from treadle.ledger.set_aside import Batch, batches
 from treadle.privacy import unknown_where_redacted
 from treadle.project import load_project
 from treadle.schema import Schema
 from treadle.settings import Settings
-from treadle.turn import Rows, Turn
+from treadle.suspicion import Examined, examine
+from treadle.turn import Rows, Turn, parse_moment
+
+
+@step("examine labels", retries=2)
+def examine_labels(name: str, at: str | None = None) -> dict[str, Any]:
+    """Set suspicious labels aside before anything is judged by them.
+
+    Returns:
+        `set_aside`: how many labels this look set aside, how many are aside in all, and why.
+    """
+    settings = Settings()
+    ledger = Ledger.open(settings)
+    examined = examine(ledger, load_project(name, settings), parse_moment(at) or datetime.now(UTC))
+    aside = batches(ledger, name)
+    if aside:
+        _show_aside(name, examined, aside)
+    in_all = sum(batch.labels for batch in aside)
+    return {"set_aside": {"now": examined.labels, "in_all": in_all, "reasons": list(examined.reasons)}}
+
+
+def _show_aside(name: str, examined: Examined, aside: list[Batch]) -> None:
+    create_table_artifact(
+        key=f"{name}-set-aside",
+        table=[{"batch": b.batch, "key": b.key_id or "none", "labels": b.labels, "why": b.reason} for b in aside],
+        description=f"{examined.labels} labels were set aside now. `treadle labels release {name}` or `drop` settles them.",
+    )
 
 
 @step("label data", retries=2)
@@ -27,7 +57,9 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
     project = load_project(turn.project, settings)
     schema = Schema.load(turn.path("schema.json"))
     table = load_snapshot(rows.path)
-    labelled = Ledger.open(settings).labelled(project.name, until=turn.moment)
+    ledger = Ledger.open(settings)
+    examined = examine(ledger, project, turn.moment)
+    labelled = ledger.labelled(project.name, until=turn.moment)
     known = unknown_where_redacted(labelled, project.privacy.redacted)
     late = late_labels(known, schema, table)
     frame = pd.concat([table, late.frame], ignore_index=True) if len(late.frame) else table
@@ -39,6 +71,7 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
         markdown="\n".join(
             [
                 f"- {late.said}",
+                *(f"- Set aside: {reason}" for reason in examined.reasons),
                 f"- {ruled.said}",
                 f"- {len(ruled.frame) - len(labelled):,} rows stay without a label and are not learned from.",
                 f"- Labels by source: {counts}",

@@ -6,8 +6,10 @@ from prefect.artifacts import create_table_artifact
 
 from tasks.step import step
 from treadle.data import conform, digest, load_schema, read_table, snapshot
+from treadle.errors import BadProject, nearest
 from treadle.problems import load_problem, pick_metric
-from treadle.project import load_project
+from treadle.project import Project, load_project
+from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.tracking import log_dataset
 from treadle.turn import Rows, Turn
@@ -23,6 +25,7 @@ def load_data(turn: Turn) -> Rows:
     settings = Settings()
     project = load_project(turn.project, settings)
     schema = load_schema(project)
+    _check_group(project, schema)
     frame = conform(read_table(project.source, project.data.query), schema)
     rows = Rows(snapshot(frame, settings, project.name), len(frame), digest(frame))
     schema.save(turn.path("schema.json"))
@@ -42,3 +45,10 @@ def load_data(turn: Turn) -> Rows:
         description=f"{rows.rows:,} rows from `{project.data.source}`, digest `{rows.digest[:12]}`",
     )
     return rows
+
+
+def _check_group(project: Project, schema: Schema) -> None:
+    """Refuse a fairness floor for a column that is not there, before anything is trained."""
+    rule, known = project.promote.fairness, [column.name for column in schema.columns]
+    if rule is not None and rule.group not in known:
+        raise BadProject(f"promote.fairness.group: no column '{rule.group}'.{nearest(rule.group, known)}")

@@ -1,22 +1,26 @@
-"""Promote: the challenger's rehearsal against the champion on rows that neither has learned from; one compare-and-swap."""
+"""Promote: the challenger against the champion on rows that neither has learned from; one compare-and-swap."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.evaluate import judge_part
 from tasks.fit import parts_of
 from tasks.step import step
 from treadle.answering import open_version
+from treadle.data import ROW
+from treadle.duel import Bout, Duel, hold_duel
 from treadle.errors import Conflict, NotFound
-from treadle.gate import Gate, compare
+from treadle.gate import FEWEST, Gate
 from treadle.labeling import event_days
 from treadle.ledger import Champion, Ledger, Releases
+from treadle.live import live_quality, say_live
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.registry import Registry
@@ -44,88 +48,89 @@ def promote_model(turn: Turn, rows: Rows, version: Registered) -> Verdict:
         return _record(ledger, turn, Verdict("rejected", version.reason, None, None, None), {})
     for _ in range(5):  # somebody else may promote in between: compare again, with the new champion
         champion = ledger.champion(project.name)
-        gate = _hold_gate(turn, rows, project, champion)
-        gate = replace(
-            gate, reason=f"{gate.reason} {_say_holdout(turn, rows, project, version.version, champion)}".strip()
-        )
+        duel = _hold_duel(turn, rows, project, version.version, champion)
         try:
-            return _act_on(turn, project, ledger, version.version, champion, gate)
+            return _act_on(turn, project, ledger, version.version, champion, duel)
         except Conflict:
             continue
     raise Conflict(f"The champion of '{project.name}' changed five times during the comparison; run the train again.")
 
 
-def _hold_gate(turn: Turn, rows: Rows, project: Project, champion: Champion | None) -> Gate:
-    """The rehearsal's answers against the champion's, or against the trivial baseline when there is no champion."""
-    settings = Settings()
-    schema = Schema.load(turn.path("schema.json"))
-    problem = load_problem(project.problem)
-    test = parts_of(turn, rows, judge_part(turn))
-    with np.load(turn.path("judged.npz")) as kept:
-        y, challenger = kept["y"], kept["answer"]
+def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion: Champion | None) -> Duel:
+    """The rehearsal against the champion on the newest rows, and the version itself on the frozen holdout.
+
+    Without a champion the other side is the trivial baseline.
+    """
+    settings, schema = Settings(), Schema.load(turn.path("schema.json"))
+    ledger, problem = Ledger.open(settings), load_problem(project.problem)
+    judged_on = judge_part(turn)
+    test, held = parts_of(turn, rows, judged_on), parts_of(turn, rows, "holdout")
     if champion is None:
         train = problem.encode_target(parts_of(turn, rows, "train", "valid")[schema.target], schema)
-        other, versus = problem.baseline(train, len(y)), "the trivial baseline"
+        versus = "the trivial baseline"
+
+        def other(frame: pd.DataFrame) -> np.ndarray:
+            return problem.baseline(train, len(frame))
     else:
-        served = open_version(settings, Ledger.open(settings), project.name, champion.version)
-        other, versus = served.answer(test), f"the champion (version {champion.version})"
-    return compare(
-        y,
-        other,
-        challenger,
+        other = open_version(settings, ledger, project.name, champion.version).answer
+        versus = f"the champion (version {champion.version})"
+
+    def bout(frame: pd.DataFrame, challenger: np.ndarray) -> Bout:
+        y = problem.encode_target(frame[schema.target], schema)
+        days = event_days(frame) if schema.time else None
+        return Bout(y, other(frame), challenger, frame, days)
+
+    with np.load(turn.path("judged.npz")) as kept:
+        newest = replace(bout(test, kept["answer"]), givers=givers_of(test, ledger.givers(project.name)))
+    beside = judged_on != "holdout" and len(held) >= FEWEST
+    return hold_duel(
+        newest,
+        bout(held, open_version(settings, ledger, project.name, version).answer(held)) if beside else None,
         problem,
         pick_metric(problem, project.promote.metric),
-        min_gain=project.promote.min_gain if champion else 0.0,
-        confidence=project.promote.confidence,
-        blocks=event_days(test) if schema.time else None,
+        schema.hiding(project.privacy.personal),  # a slice is told by its value
+        project.promote,
         seed=project.split.seed,
+        live=live_quality(ledger, project.name, version, champion.version) if champion else None,
         versus=versus,
+        has_champion=champion is not None,
     )
 
 
-def _say_holdout(turn: Turn, rows: Rows, project: Project, version: int, champion: Champion | None) -> str:
-    """The frozen holdout, which does not decide: what both versions, as they would serve, make of it."""
-    held = parts_of(turn, rows, "holdout")
-    if not len(held) or judge_part(turn) == "holdout":
-        return ""
-    settings = Settings()
-    ledger, problem = Ledger.open(settings), load_problem(project.problem)
-    schema = Schema.load(turn.path("schema.json"))
-    metric = problem.metrics[pick_metric(problem, project.promote.metric)]
-    y = problem.encode_target(held[schema.target], schema)
-    scores = [
-        f"{metric.score(y, open_version(settings, ledger, project.name, number).answer(held)):.4g} by version {number}"
-        for number in (version, *([champion.version] if champion else []))
-    ]
-    return f"On the frozen holdout ({len(held):,} rows, beside the decision): {', '.join(scores)}."
+def givers_of(frame: pd.DataFrame, known: dict[str, str]) -> np.ndarray:
+    """Who gave each row's label (n,): a key's id, or `""` for rows of the table and labels that no key answers for."""
+    return frame[ROW].str.removeprefix("p:").map(known).fillna("").to_numpy(dtype=object)
 
 
 def _act_on(
-    turn: Turn, project: Project, ledger: Ledger, version: int, champion: Champion | None, gate: Gate
+    turn: Turn, project: Project, ledger: Ledger, version: int, champion: Champion | None, duel: Duel
 ) -> Verdict:
-    """Turn the gate's answer into a verdict, and the verdict into a champion."""
+    """Turn the duel's answer into a verdict, and the verdict into a champion."""
+    gate = replace(duel.gate, promote=duel.promote, reason=duel.reason)
+    search = turn.read("search.json")["kind"]
+    figures = duel.figures() | {"against": _version_of(champion), "search": search}
     old = gate.champion if champion else None
     if not gate.promote:
         decision = "kept" if champion else "rejected"
-        return _record(ledger, turn, Verdict(decision, gate.reason, old, gate.challenger, gate.interval), asdict(gate))
+        return _record(ledger, turn, Verdict(decision, gate.reason, old, gate.challenger, gate.interval), figures)
     if champion is not None and project.serve.challenger != "off":
         verdict = try_live(project, ledger, version, gate, turn.fence)
-        return _record(ledger, turn, verdict, asdict(gate) | {"version": version})
+        return _record(ledger, turn, verdict, figures | {"version": version})
     if project.promote.approval == "human":
         reason = f"{gate.reason} It waits for a person: see the promote run in the Prefect UI."
         verdict = Verdict("pending-approval", reason, old, gate.challenger, gate.interval)
         _ask(project.name, version)
-        return _record(ledger, turn, verdict, asdict(gate) | {"version": version, "expected": _version_of(champion)})
+        return _record(ledger, turn, verdict, figures | {"version": version, "expected": _version_of(champion)})
     Registry(Settings(), ledger).promote(
         project.name,
         version,
         _version_of(champion),
         reason=gate.reason,
-        figures=asdict(gate),
+        figures=figures,
         at=turn.moment,
         lease_fence=turn.fence,
     )
-    return _record(ledger, turn, Verdict("promoted", gate.reason, old, gate.challenger, gate.interval), asdict(gate))
+    return _record(ledger, turn, Verdict("promoted", gate.reason, old, gate.challenger, gate.interval), figures)
 
 
 def try_live(project: Project, ledger: Ledger, version: int, gate: Gate, lease_fence: int | None) -> Verdict:
@@ -171,8 +176,10 @@ def describe_challenger(name: str, version: int) -> Question:
     ledger = Ledger.open(Settings())
     for decision in ledger.last_decisions(name, 100, kind="pending-approval"):
         if decision.figures.get("version") == version:
+            expected = decision.figures.get("expected")
+            live = live_quality(ledger, name, version, expected)
             text = f"### Shall version {version} of {name} become champion?\n\n{decision.reason}"
-            return Question(text, decision.figures.get("expected"))
+            return Question(f"{text}\n\n{say_live(live)}" if live else text, expected)
     raise NotFound(f"Version {version} of '{name}' does not wait for approval. `treadle models {name}` lists versions.")
 
 
@@ -180,7 +187,7 @@ def describe_challenger(name: str, version: int) -> Question:
 def settle_challenger(
     name: str, version: int, expected: int | None, approve: bool, comment: str
 ) -> dict[str, str | int | None]:
-    """Do as the person said.
+    """Do as the person said, unless live traffic has shown meanwhile that the version is worse.
 
     Raises:
         Conflict: The champion is not the one that the challenger was compared with any more.
@@ -188,9 +195,14 @@ def settle_challenger(
     settings = Settings()
     ledger = Ledger.open(settings)
     said = f"{'Approved' if approve else 'Refused'} by a person{f': {comment}' if comment else '.'}"
+    live = live_quality(ledger, name, version, expected)
+    if approve and live is not None and live.worse:
+        approve = False
+        said = f"{said} Kept all the same: {say_live(live)} `treadle promote {name} {version}` promotes it even so."
     if approve:
         Registry(settings, ledger).promote(name, version, expected, reason=said, verdict="approved", who="person")
     decision = "promoted" if approve else "kept"
-    ledger.record_decision(name, decision, said, {"version": version}, datetime.now(UTC))
+    figures = {"version": version, "live": live and live.figures()}
+    ledger.record_decision(name, decision, said, figures, datetime.now(UTC))
     champion = ledger.champion(name)
     return {"decision": decision, "reason": said, "champion": champion.version if champion else None}

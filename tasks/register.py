@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.evaluate import judge_part
+from tasks.fit import Rehearsal, parts_of
+from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
 from treadle.card import Card, Score, render_card
 from treadle.data import AT
 from treadle.evidence import Evidence
 from treadle.families import load_family
-from treadle.families.storage import TRUSTED
+from treadle.families.storage import TRUSTED, load_model
 from treadle.labeling import audit_labels
 from treadle.ledger import Ledger
 from treadle.onnx_export import Parity, check_parity, frame_to_inputs, pack, run_onnx
 from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
+from treadle.quality.estimator import make_estimator
+from treadle.quality.storage import keep_estimator, with_losses
+from treadle.quality.use import column_use
+from treadle.recipe import fit_recipe
 from treadle.reference import keep_reference, make_reference
 from treadle.registry import Candidate, Registry
 from treadle.schema import Schema
@@ -49,7 +56,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     problem = load_problem(project.problem)
     learned = parts_of(turn, rows, *LEARNED)
     unseen = parts_of(turn, rows, "holdout")
-    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params)
+    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params, history_of(turn))
     graph = load_family(rehearsal.family).to_onnx(model, schema)
     onnx_bytes = graph.SerializeToString()
     y = problem.encode_target(learned[schema.target], schema)
@@ -77,7 +84,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
         tags=tags,
     )
     version = Registry(settings, Ledger.open(settings)).register(project.name, candidate)
-    _keep_evidence(turn, rows, project, schema, rehearsal, version)
+    _keep_evidence(turn, rows, project, schema, rehearsal, version, scores)
     card = _card(turn, project, schema, rehearsal, scores, rows, learned, version, held_out, parity)
     log_text(settings, turn.run_id, card, "model-card.md")
     create_markdown_artifact(key=f"{project.name}-card", markdown=card, description=f"Model card of version {version}")
@@ -106,7 +113,15 @@ def make_manifest(
     project: Project, schema: Schema, family: str, metric: str, scores: Scores, rows: Rows,
     learned: pd.DataFrame, onnx_bytes: bytes,
 ) -> Manifest:  # fmt: skip
-    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them."""
+    """What the bundle says of itself, with rows of `learned` and the ONNX's own answers to them.
+
+    Of personal columns it has no value: in its rows they are not known.
+    """
+    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
+    check_columns(named, [column.name for column in schema.columns])
+    schema = schema.without_values(project.privacy.personal)
+    hidden = [column.name for column in schema.features if column.name in project.privacy.personal]
+    learned = learned.assign(**{name: learned[name].mask(learned[name].notna()) for name in hidden})
     sample = learned.sample(min(SMOKE_ROWS, len(learned)), random_state=project.split.seed)
     background = learned.sample(min(BACKGROUND_ROWS, len(learned)), random_state=project.split.seed + 1)
     answers = run_onnx(onnx_bytes, frame_to_inputs(sample, schema.features)).reshape(len(sample), -1)
@@ -114,8 +129,6 @@ def make_manifest(
         Smoke(_wire(row, schema), tuple(map(float, a))) for (_, row), a in zip(sample.iterrows(), answers, strict=True)
     ]
     until = _until(learned)
-    named = [*project.privacy.columns, *filter(None, [project.privacy.subject])]
-    check_columns(named, [column.name for column in schema.columns])
     return Manifest(
         model=project.name,
         problem=project.problem,
@@ -178,25 +191,31 @@ def _git_commit() -> str:
 
 
 def _keep_evidence(
-    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, version: int, scores: Scores
 ) -> None:
     """What later judgements need: the rows seen, the frozen holdout, the reference, and the labels that look wrong."""
     settings = Settings()
     evidence = Evidence(settings, project.name)
     split = turn.read("split.json")
     evidence.freeze(split["holdout"])
-    evidence.keep_seen(version, [row for part in LEARNED for row in split[part]])
+    evidence.keep_seen(version, [row for part in (*LEARNED, "left_out") for row in split[part]])
+    evidence.keep_history(version, turn.read("history.json"))
     problem = load_problem(project.problem)
-    learned = parts_of(turn, rows, *LEARNED)
+    metric = pick_metric(problem, project.promote.metric)
+    low, high = scores.intervals[metric]
+    figures = {"metric": metric, "low": low, "high": high, "baseline": scores.baseline[metric]}
+    evidence.keep_rehearsal(version, figures | {"search": turn.read("search.json")["kind"]})
+    learned, history = parts_of(turn, rows, *LEARNED), history_of(turn)
     reference, judged, answer = make_reference(
         learned,
         schema,
         problem,
-        pick_metric(problem, project.promote.metric),
-        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params),
+        metric,
+        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params, history),
         seed=project.split.seed,
     )
     keep_reference(reference, evidence.of(version))
+    _keep_estimator(turn, rows, project, schema, rehearsal, judged, answer, learned, evidence.of(version))
     if project.label.audit:
         y = problem.encode_target(judged[schema.target], schema)
         audit = audit_labels(judged, schema, y, answer)
@@ -206,6 +225,35 @@ def _keep_evidence(
             description=audit.said,
         )
         turn.write("suspects.json", audit.suspects)
+
+
+def _keep_estimator(
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal,
+    judged: pd.DataFrame, answer: np.ndarray, learned: pd.DataFrame, folder: Path,
+) -> None:  # fmt: skip
+    """What estimates the version's quality until labels come, from the columns that the ledger will have of its rows."""
+    problem = load_problem(project.problem)
+    metric = pick_metric(problem, project.promote.metric)
+    columns = [column.name for column in schema.features if column.name not in project.privacy.redacted]
+    unseen = parts_of(turn, rows, judge_part(turn))
+    model = load_model(rehearsal.path)
+    uses = column_use(
+        problem,
+        metric,
+        lambda frame: problem.predict(model, frame),
+        unseen,
+        problem.encode_target(unseen[schema.target], schema),
+        columns,
+        project.split.seed,
+    )
+    estimator = make_estimator(judged, answer, learned, schema, problem, metric, uses, project.split.seed)
+    if estimator is not None:
+        losses = problem.row_losses(metric, problem.encode_target(judged[schema.target], schema), answer)
+        kept = {use.name for use in uses if use.matters}
+        subject = project.privacy.subject
+        if subject is not None and subject in judged:
+            kept.add(subject)  # so that a subject's rows can be found, and erased
+        keep_estimator(estimator, with_losses(judged, sorted(kept), losses), folder)
 
 
 def _suspect(suspect: dict[str, Any]) -> str:
@@ -226,7 +274,7 @@ def _card(
             family=rehearsal.family,
             params=rehearsal.params,
             metric=pick_metric(problem, project.promote.metric),
-            schema=schema,
+            schema=schema.without_values(project.privacy.personal),
             rows={name: len(ids) for name, ids in turn.read("split.json").items()},
             digest=rows.digest,
             since=None if pd.isna(first) else first.isoformat(),
@@ -242,5 +290,6 @@ def _card(
             url=Settings().api_url,
             lineage={"MLflow run": turn.run_id} | _tags(project, rows),
             quarantined=rows.quarantined,
+            history=say_history(turn.read("history.json")),
         )
     )

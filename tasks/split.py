@@ -33,9 +33,7 @@ def split_data(turn: Turn, rows: Rows) -> Parts:
         frozen=evidence.holdout(),
         seen=evidence.seen(champion.version) if champion else None,
     )
-    path = turn.write(
-        "split.json", {"train": split.train, "valid": split.valid, "test": split.test, "holdout": split.holdout}
-    )
+    path = turn.write("split.json", split.ids())
     create_markdown_artifact(
         key=f"{project.name}-split",
         markdown=f"{split.how}\n\n| train | valid | test | holdout |\n|---|---|---|---|\n"

@@ -1,58 +1,130 @@
-"""Tune: the search over families and their parameters; its trials become nested MLflow runs when it has ended."""
+"""Tune: the search over families and their parameters; its trials become nested MLflow runs when it has ended.
+
+A retrain starts warm, from the champion's parameters, and goes on to a full search only when that disappoints.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
+from tasks.history import history_of
 from tasks.step import step
-from treadle.ledger import Ledger
-from treadle.project import load_project
+from treadle.data import ROW, load_snapshot
+from treadle.evidence import Evidence
+from treadle.ledger import Champion, Ledger
+from treadle.problems import load_problem
+from treadle.project import Project, load_project
 from treadle.registry import Registry
-from treadle.search import Progress, SearchSpec, search
+from treadle.schema import Schema
+from treadle.search import Progress, SearchResult, SearchSpec, search
 from treadle.settings import Settings
-from treadle.tracking import log_trials
+from treadle.tracking import log_trials, set_tags
 from treadle.turn import Best, Parts, Rows, Turn
+from treadle.warm_start import Rehearsed, disappointment
+
+LOST = ("kept", "rejected")
 
 
 @step("tune families")
 def tune_families(
     turn: Turn, rows: Rows, parts: Parts, trials: int | None = None, minutes: float | None = None
 ) -> Best:
-    """Search; a retrain starts from the champion's parameters and is short.
+    """Search; a retrain starts from the champion's parameters and is short, unless that disappoints.
 
     A search that was killed goes on where it stopped: its study is named by the data, the split and the project.
     """
     settings = Settings()
     project = load_project(turn.project, settings)
-    champion = Registry(settings, Ledger.open(settings)).champion_recipe(project.name)
-    wanted = trials or (project.tune.retrain_trials if champion else project.tune.trials)
-    spec = SearchSpec.of(
-        project,
-        settings,
-        snapshot=rows.path,
-        schema=str(turn.path("schema.json")),
-        split=parts.path,
-        trials=wanted,
-        minutes=minutes or project.tune.minutes,
-        start=[champion] if champion else [],
-    )
-    bar = create_progress_artifact(progress=0.0, key=f"{project.name}-search", description=f"0 of {wanted} trials")
+    ledger = Ledger.open(settings)
+    champion = ledger.champion(project.name)
+    recipe = Registry(settings, ledger).champion_recipe(project.name)
+
+    def run(wanted: int) -> SearchResult:
+        half_life = history_of(turn).half_life
+        spec = SearchSpec.of(
+            project,
+            settings,
+            snapshot=rows.path,
+            schema=str(turn.path("schema.json")),
+            split=parts.path,
+            trials=wanted,
+            minutes=minutes or project.tune.minutes,
+            start=[recipe] if recipe else [],
+            half_life_s=half_life.total_seconds() if half_life else None,
+        )
+        return search(spec, _bar(project.name, wanted, spec.metric))
+
+    if trials is not None or champion is None:
+        result = run(trials or project.tune.trials)
+        kind, why = "asked" if trials else "full", f"{trials} trials, as asked." if trials else "The first version."
+    elif why := _lost_before(ledger, project, champion):
+        result, kind = run(project.tune.trials), "full"
+    else:
+        result, kind, why = run(project.tune.retrain_trials), "warm", f"Warm, from version {champion.version}."
+        if short := _disappoints(settings, turn, rows, parts, project, champion, result):
+            result, kind, why = (
+                run(max(project.tune.trials, project.tune.retrain_trials)),
+                "full",
+                f"Searched in full: {short}.",
+            )
+    turn.write("search.json", {"kind": kind, "why": why})
+    set_tags(settings, turn.run_id, {"search": f"{kind}: {why}"})
+    _show(settings, turn, project.name, result, why)
+    return Best(result.family, result.params, result.score, result.done, result.pruned)
+
+
+def _lost_before(ledger: Ledger, project: Project, champion: Champion) -> str | None:
+    """Why a warm start is not tried again: the last one came to a challenger that lost against this very champion."""
+    for decision in ledger.last_decisions(project.name, 20):
+        figures = decision.figures
+        if decision.kind in LOST and figures.get("search") == "warm" and figures.get("against") == champion.version:
+            return f"Searched in full: the last challenger started warm from version {champion.version} and lost against it."
+        if decision.kind in (*LOST, "promoted", "released", "pending-approval"):
+            return None
+    return None
+
+
+def _disappoints(
+    settings: Settings, turn: Turn, rows: Rows, parts: Parts, project: Project, champion: Champion, result: SearchResult
+) -> str | None:
+    """Why the best warm trial is not good enough beside the champion's rehearsal."""
+    kept = Evidence(settings, project.name).rehearsal(champion.version)
+    if kept is None or kept["metric"] != result.metric:
+        return None
+    problem, schema = load_problem(project.problem), Schema.load(turn.path("schema.json"))
+    target = load_snapshot(rows.path).set_index(ROW)[schema.target]
+    split = json.loads(Path(parts.path).read_text(encoding="utf-8"))
+    train, valid = (problem.encode_target(target[split[part]], schema) for part in ("train", "valid"))
+    metric = problem.metrics[result.metric]
+    baseline = metric.score(valid, problem.baseline(train, len(valid)))
+    return disappointment(Rehearsed.of(kept), result.score, baseline, higher_is_better=metric.higher_is_better)
+
+
+def _bar(name: str, wanted: int, metric: str) -> Any:
+    """A progress bar in the Prefect UI, and what moves it."""
+    bar = create_progress_artifact(progress=0.0, key=f"{name}-search", description=f"0 of {wanted} trials")
 
     def show(progress: Progress) -> None:
         update_progress_artifact(
             artifact_id=bar,  # type: ignore[arg-type]
             progress=min(100.0, 100 * progress.finished / wanted),
-            description=f"{progress.finished} of {wanted} trials, best {spec.metric} {progress.best}",
+            description=f"{progress.finished} of {wanted} trials, best {metric} {progress.best}",
         )
 
-    result = search(spec, show)
-    log_trials(settings, turn.run_id, project.name, result.trials, metric=result.metric)
+    return show
+
+
+def _show(settings: Settings, turn: Turn, name: str, result: SearchResult, why: str) -> None:
+    log_trials(settings, turn.run_id, name, result.trials, metric=result.metric)
     create_table_artifact(
-        key=f"{project.name}-trials",
+        key=f"{name}-trials",
         table=[
             {"trial": t.number, "family": t.family, "state": t.state, result.metric: t.score, "seconds": t.seconds}
             for t in result.trials
         ],
-        description=result.said,
+        description=f"{why} {result.said}",
     )
-    return Best(result.family, result.params, result.score, result.done, result.pruned)

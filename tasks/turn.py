@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from treadle.cost import Meter, meter
-from treadle.errors import Conflict
+from treadle.errors import Conflict, TreadleError
 from treadle.ledger import Lease, Ledger
 from treadle.project import load_project
 from treadle.settings import Settings
@@ -38,7 +38,11 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
             "event_time": moment.isoformat() if moment else "now",
         }
         title = f"{reason} {moment:%Y-%m-%d}" if moment else reason
-        with metered(name, "train", at) as bill, open_run(settings, project, name=title, tags=tags) as run_id:
+        with (
+            _failure_noted(ledger, name, moment),
+            metered(name, "train", at) as bill,
+            open_run(settings, project, name=title, tags=tags) as run_id,
+        ):
             create_link_artifact(
                 link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow"
             )
@@ -48,6 +52,25 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
                 yield turn
             finally:
                 _METERS.pop(run_id, None)
+
+
+@contextmanager
+def _failure_noted(ledger: Ledger, name: str, moment: datetime | None) -> Iterator[None]:
+    """Write down that a turn failed, so that somebody is told; the error itself goes on."""
+    try:
+        yield
+    except Exception as error:
+        unforeseen = f"{type(error).__name__}; the run's log in Prefect says more."  # its own text may hold data
+        said = str(error) if isinstance(error, TreadleError) else unforeseen
+        with suppress(TreadleError):  # the ledger is what failed
+            ledger.record_decision(
+                name,
+                "failed",
+                said,
+                {"flow_run": str(flow_run.id)},
+                moment or datetime.now(UTC),
+            )
+        raise
 
 
 _METERS: dict[str, Meter] = {}
@@ -120,6 +143,8 @@ def report_turn(
             "quarantined": rows.quarantined,
         },
         "trials": {"done": best.done, "pruned": best.pruned},
+        "search": turn.read("search.json"),
+        "history": {key: turn.read("history.json")[key] for key in ("chosen", "tried", "why")},
         "family": best.family,
         "parity": version.parity,
         "seconds": round(bill.seconds, 2),
@@ -144,7 +169,8 @@ def _page(summary: dict[str, Any]) -> str:
             f"| {summary['metric']} of the champion | {_number(summary['champion'])} |",
             f"| rows | {rows['train']:,} train, {rows['valid']:,} valid, {rows['test']:,} test, "
             f"{rows['holdout']:,} held out, {rows['quarantined']:,} quarantined |",
-            f"| trials | {trials['done']} done, {trials['pruned']} pruned |",
+            f"| learned from | {summary['history']['chosen']}: {summary['history']['why']} |",
+            f"| trials | {trials['done']} done, {trials['pruned']} pruned. {summary['search']['why']} |",
             f"| ONNX parity | {_number(summary['parity'])} of what is allowed |",
             f"| cost | {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds |",
         ]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
-from treadle.data import AT
-from treadle.drift import Judgement, Reference, Window, judge
+from treadle.card import escape
+from treadle.drift import Judgement, Look, Reference, judge
 from treadle.errors import NotFound, Unavailable
 from treadle.evidence import Evidence
-from treadle.labeling import event_days, late_labels
-from treadle.ledger import Ledger, Row, VerdictRow
+from treadle.ledger import Ledger, VerdictRow
 from treadle.privacy import unknown_where_redacted
-from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.reference import load_reference
 from treadle.registry import Registry
@@ -26,6 +24,10 @@ from treadle.reports import evidently_html
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.turn import parse_moment
+from treadle.window import features_of, window_of
+
+MOST_LOOKS = 24
+MOST_SHOWN = 60  # findings of a table in Prefect's UI
 
 
 @step("judge window", retries=2)
@@ -33,7 +35,8 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     """Judge the newest window, keep Evidently's report of it, and write the verdict down.
 
     Returns:
-        `project`, `verdict`, `reason`, `window`, `columns`, `quality`, `report`.
+        `project`, `version`, `verdict`, `reason`, `window`, `columns`, `quality`, `findings`, `false_alarm_rate`,
+        `persistence`, `report`.
 
     Raises:
         NotFound: The model has no champion.
@@ -48,20 +51,18 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     _follow_champion(settings, ledger, name)
     schema = Schema.load(project.folder / "schema.json")
     reference = load_reference(Evidence(settings, name).of(champion.version))
-    rows = ledger.window(name, project.watch.window, until=moment, version=champion.version)
-    labelled = ledger.labelled(name, until=moment, version=champion.version, newest=project.watch.window)
-    redacted = project.privacy.redacted
-    rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
-    frame = features_of(rows, schema)
-    if reference is None:
-        found = Judgement("invalid", f"The reference of version {champion.version} is gone; train '{name}' again.")
-    else:
-        seen = [column for column in schema.features if column.name not in redacted]
-        losses, days = losses_of(labelled, schema, project)
-        found = judge(reference, Window(frame, losses, days), seen, project.watch, project.split.seed)
-    report = _report(settings, project, schema, reference, frame, found, moment)
+    seen = look_at(project, ledger, schema, reference, champion.version, moment)
+    found = seen.found
+    report = _report(settings, project, schema, reference, seen.rows, found, moment)
     here = VerdictRow(
-        champion.version, found.verdict, found.reason, len(rows), len(labelled), found.figures(), report, moment
+        champion.version,
+        found.verdict,
+        found.reason,
+        len(seen.rows),
+        seen.labelled,
+        found.figures(),
+        report,
+        moment,
     )
     ledger.record_verdict(name, here)
     _show(name, settings, found, here)
@@ -72,48 +73,65 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         "version": champion.version,
         "verdict": found.verdict,
         "reason": found.reason,
-        "window": {"rows": len(rows), "labelled": len(labelled)},
+        "window": {"rows": len(seen.rows), "labelled": seen.labelled},
         "columns": [
             {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
             for c in found.columns
         ],
-        "quality": found.figures()["quality"],
+        **{key: found.figures()[key] for key in ("quality", "findings", "false_alarm_rate", "persistence")},
         "report": report,
     }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look saw: the rows' features (n, columns), how many labels there are, and the judgement."""
+
+    rows: pd.DataFrame
+    labelled: int
+    found: Judgement
+
+
+def look_at(
+    project: Project, ledger: Ledger, schema: Schema, reference: Reference | None, version: int, moment: datetime
+) -> Seen:
+    """Judge the newest predictions of a version by what was known at a moment."""
+    name, redacted = project.name, project.privacy.redacted
+    rows = ledger.window(name, project.watch.window, until=moment, version=version)
+    labelled = ledger.labelled(name, until=moment, version=version, newest=project.watch.window)
+    rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
+    frame = features_of(rows, schema)
+    if reference is None:
+        gone = f"The reference of version {version} is gone; train '{name}' again."
+        return Seen(frame, len(labelled), Judgement("invalid", gone))
+    found = judge(
+        reference,
+        window_of(rows, labelled, schema, project),
+        [column for column in schema.features if column.name not in redacted],
+        project.watch,
+        project.split.seed,
+        _earlier_looks(ledger, name, version),
+        moment,
+        classes=schema.classes is not None,
+    )
+    return Seen(frame, len(labelled), found)
+
+
+def _earlier_looks(ledger: Ledger, name: str, version: int) -> list[Look]:
+    """What the newest looks at this version found, newest first."""
+    looks = []
+    for row in ledger.last_verdicts(name, MOST_LOOKS):
+        if row.version != version:
+            break
+        found = [f for f in row.figures.get("findings", ()) if f["drifted"]]
+        looks.append(Look(row.at, frozenset(f"{f['kind']}:{f['name']}" for f in found)))
+    return looks
 
 
 def _follow_champion(settings: Settings, ledger: Ledger, name: str) -> None:
     """Let MLflow's aliases follow what the service promoted or rolled back by itself; MLflow out is for the next look."""
     with suppress(Unavailable):
         Registry(settings, ledger).follow(name)
-
-
-def features_of(rows: list[Row], schema: Schema) -> pd.DataFrame:
-    """The rows' features, conformed, in time order."""
-    columns = [c.name for c in schema.features]
-    if not rows:
-        return pd.DataFrame(columns=columns)
-    return late_labels(rows, schema, _no_rows(schema)).frame[columns]
-
-
-def losses_of(rows: list[Row], schema: Schema, project: Project) -> tuple[np.ndarray, np.ndarray]:
-    """Losses of answered and labelled rows, and their days; by what was answered then, not by a model of today."""
-    if not rows:
-        return np.empty(0), np.empty(0, dtype=np.int64)
-    problem = load_problem(project.problem)
-    frame = late_labels(rows, schema, _no_rows(schema)).frame
-    y = problem.encode_target(frame[schema.target], schema)
-    if schema.classes:
-        answer = np.array([[row.answer["probabilities"][name] for name in schema.classes] for row in rows])
-    else:
-        answer = np.array([float(row.answer["prediction"]) for row in rows])
-    return problem.row_losses(pick_metric(problem, project.promote.metric), y, answer), event_days(frame)
-
-
-def _no_rows(schema: Schema) -> pd.DataFrame:
-    return pd.DataFrame(
-        {c.name: pd.Series(dtype="object") for c in schema.columns} | {AT: pd.Series(dtype="datetime64[us]")}
-    )
 
 
 def _report(
@@ -128,21 +146,31 @@ def _report(
     return None if refusal else str(path)
 
 
+def _in_words(found: Judgement) -> list[str]:
+    """Each finding that moved as a line of a list."""
+    return [
+        f"- {f.kind}: {escape(f.said)}" + (f", since {f.since:%Y-%m-%d %H:%M}" if f.since else "")
+        for f in found.findings
+        if f.drifted
+    ]
+
+
 def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> None:
     create_markdown_artifact(
         key=f"{name}-verdict",
-        markdown=f"**{found.verdict}.** {found.reason}",
+        markdown="\n".join([f"**{found.verdict}.** {escape(found.reason)}", "", *_in_words(found)]),
         description=f"{row.rows} rows, {row.labelled} labelled",
     )
-    if found.columns:
+    if found.findings:
         create_table_artifact(
             key=f"{name}-drift",
             table=[
-                {"column": c.name, "distance": c.statistic, "allowed": c.threshold, "moved": c.drifted}
-                for c in found.columns
+                {"what": f.kind, "where": f.name, "distance": f.statistic, "allowed": f.threshold, "moved": f.drifted,
+                 "in words": f.said, "since": str(f.since or "")}
+                for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))[:MOST_SHOWN]
             ],
-            description="Distance of each input from its reference",
-        )
+            description="What was compared with the reference; what moved comes first",
+        )  # fmt: skip
     if row.report:
         link = f"{settings.api_url}/reports/{name}/{row.report.rsplit('/', 1)[-1]}"
         create_link_artifact(link=link, link_text="Evidently's report of this window", key=f"{name}-drift-report")

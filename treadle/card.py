@@ -51,6 +51,7 @@ class Card:
         lineage: Further facts by name: project digest, git commit, seed, run.
         said: The verdict, in plain words.
         quarantined: Rows set aside by validation.
+        history: How much of the past was learned from and why, as Markdown.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Card:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     said: str | None = None
     quarantined: int = 0
+    history: str | None = None
 
 
 SPARSE_ROWS = 100
@@ -133,7 +135,8 @@ def _data(card: Card) -> str:
     if card.schema.ignored:
         facts["Columns left out"] = ", ".join(card.schema.ignored)
     columns = _table(["Column", "Kind", "Missing", "Seen"], (_column(column) for column in card.schema.features))
-    return f"{_table(['', ''], facts.items())}\n\n{columns}"
+    history = f"How much of the past: {card.history}\n\n" if card.history else ""
+    return f"{_table(['', ''], facts.items())}\n\n{history}{columns}"
 
 
 def _column(column: Column) -> tuple[str, str, str, str]:

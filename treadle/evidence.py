@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from treadle.settings import Settings
 
@@ -38,6 +39,24 @@ class Evidence:
         """Remember which rows a version learned from."""
         _write(self.of(version) / "seen.json", sorted(rows))
 
+    def keep_rehearsal(self, version: int, figures: dict[str, Any]) -> None:
+        """Remember how a version's rehearsal did; see `treadle.warm_start.Rehearsed`."""
+        _write(self.of(version) / "rehearsal.json", figures)
+
+    def rehearsal(self, version: int) -> dict[str, Any] | None:
+        """What `keep_rehearsal` wrote; `None` if it is not there."""
+        path = self.of(version) / "rehearsal.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def keep_history(self, version: int, figures: dict[str, Any]) -> None:
+        """Remember how much of the past a version learned from, and what else was tried."""
+        _write(self.of(version) / "history.json", figures)
+
+    def history(self, version: int) -> dict[str, Any] | None:
+        """What `keep_history` wrote; `None` if it is not there."""
+        path = self.of(version) / "history.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
     def of(self, version: int) -> Path:
         """The folder of one version."""
         return self.folder / str(version)
@@ -47,7 +66,7 @@ class Evidence:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _write(path: Path, content: list[str]) -> None:
+def _write(path: Path, content: list[str] | dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(content))

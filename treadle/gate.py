@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treadle.bootstrap import resamples
+from treadle.bootstrap import blocks_or_rows, needed_share, resamples
 from treadle.problems import Problem
 
 SAMPLES = 2000
@@ -61,8 +61,9 @@ def compare(
         problem: Knows the metric.
         metric: Decides.
         min_gain: The challenger must be better by more than this, in the metric's unit.
-        confidence: Share of samples in which it must be.
-        blocks: A label a row (n,), such as its day: rows that depend on each other are drawn together.
+        confidence: How sure that must be; of few rows or blocks, more than this share of the samples must agree.
+        blocks: A label a row (n,), such as its day: rows that depend on each other are drawn together; rows are drawn where
+            there are fewer than four.
         seed: Seed of the bootstrap.
         samples: Bootstrap samples.
         versus: What the other side is called in the reason.
@@ -77,7 +78,8 @@ def compare(
         nan = float("nan")
         return Gate(False, nan, (nan, nan), 0.0, nan, nan, len(y), f"The challenger is not compared: {why}.")
     old, new = measure.score(y, champion), measure.score(y, challenger)
-    gain = measure.gain(old, new)
+    gain, blocks = measure.gain(old, new), blocks_or_rows(blocks)
+    needed = needed_share(confidence, len(y) if blocks is None else len(np.unique(blocks)))
     drawn = np.array(
         [
             measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows]))
@@ -88,8 +90,8 @@ def compare(
     known = len(drawn) > 0 and bool(np.isfinite(gain))
     probability = float(np.mean(drawn > min_gain)) if known else 0.0
     low, high = (float(v) for v in np.percentile(drawn, [2.5, 97.5])) if known else (float("nan"), float("nan"))
-    passes = bool(known and gain > min_gain and probability >= confidence)
-    reason = _say(metric, old, new, gain, (low, high), probability, confidence, min_gain, len(y), passes, versus)
+    passes = bool(known and gain > min_gain and probability >= needed)
+    reason = _say(metric, old, new, gain, (low, high), probability, needed, min_gain, len(y), passes, versus)
     return Gate(passes, gain, (low, high), probability, old, new, len(y), reason)
 
 
@@ -106,12 +108,12 @@ def _incomparable(y: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -
 
 def _say(
     metric: str, old: float, new: float, gain: float, interval: tuple[float, float], probability: float,
-    confidence: float, min_gain: float, rows: int, passes: bool, versus: str,
+    needed: float, min_gain: float, rows: int, passes: bool, versus: str,
 ) -> str:  # fmt: skip
     better = "the same" if gain == 0 else f"{abs(gain):.3g} {'better' if gain > 0 else 'worse'}"
     bar = f" by more than {min_gain:g}" if min_gain else ""
     return (
         f"On {rows:,} rows that neither has learned from, the challenger has {metric} {new:.4g} against {old:.4g} of {versus}: "
         f"{better} (95 % interval of the gain {interval[0]:.3g} to {interval[1]:.3g}); better{bar} in "
-        f"{probability:.0%} of the resamples, {confidence:.0%} are needed: {'passes' if passes else 'does not pass'}."
+        f"{probability:.1%} of the resamples, {needed:.1%} are needed: {'passes' if passes else 'does not pass'}."
     )

@@ -1,14 +1,35 @@
-"""Whether a verdict may start a retrain. A pure function: all that it weighs is handed to it, in event time."""
+"""Whether a verdict may start a retrain. Pure functions: all that they weigh is handed to them, in event time.
+
+Each rule is one function that says in plain words why not, or nothing; the first that objects names itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from treadle.project import Project, format_duration
 
 ASKING = ("drift", "quality-loss")
+NIGHTLY = "nightly"
+"""What the nightly train asks as: the rules of `NIGHTLY_RULES` alone weigh it, since its new rows come with the table."""
+
+
+@dataclass(frozen=True)
+class Streak:
+    """Challengers that were turned down one after another, up to now.
+
+    Attributes:
+        rejected: How many.
+        since: Event time at which the last of them was.
+        new_labels: Labels that have come since then.
+    """
+
+    rejected: int
+    since: datetime
+    new_labels: int
 
 
 @dataclass(frozen=True)
@@ -21,6 +42,9 @@ class Circumstances:
         new_labels: Labelled rows newer than what the champion learned from.
         cpu_minutes: CPU minutes of training in the 24 hours before.
         in_flight: Whether a train run holds the lease now.
+        asked: Event time of a retrain that was asked for and that no train run has begun yet.
+        streak: Challengers turned down in a row.
+        harm: By how much the inputs that moved are likely to raise the loss, as a share of it; `None` if not known.
     """
 
     at: datetime
@@ -28,59 +52,165 @@ class Circumstances:
     new_labels: int
     cpu_minutes: float
     in_flight: bool
+    asked: datetime | None = None
+    streak: Streak | None = None
+    harm: float | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to retrain, and why, in plain words."""
+    """Whether to retrain, and why, in plain words.
+
+    Attributes:
+        rule: The name in `RULES` of the rule that said no; `None` when none did.
+    """
 
     retrain: bool
     reason: str
+    rule: str | None = None
+
+
+Rule = Callable[[Project, Circumstances], str | None]
 
 
 def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Decision:
     """Weigh a verdict. The first rule that objects names itself; a suppressed trigger is never silent.
 
     Args:
-        verdict: The watch's verdict.
+        verdict: The watch's verdict, or `NIGHTLY`.
         said: Its reason.
         project: The rules under `retrain` and `budget`.
         now: The circumstances.
     """
-    if verdict not in ASKING:
+    if verdict not in (*ASKING, NIGHTLY):
         return Decision(False, f"The verdict is {verdict}: nothing to retrain for.")
-    rules = project.retrain
-    past = _past(now, rules.cooldown)
-    if now.in_flight:
-        return Decision(False, f"{verdict}, but a train run is in flight already.")
-    if past and now.at - max(past) < rules.cooldown:
-        ago = format_duration(timedelta(seconds=int((now.at - max(past)).total_seconds())))
-        return Decision(
-            False, f"{verdict}, but the last retrain was {ago} ago; the cooldown is {format_duration(rules.cooldown)}."
-        )
-    today = [moment for moment in past if now.at - moment < timedelta(days=1)]
-    if len(today) >= rules.max_per_day:
-        return Decision(
-            False,
-            f"{verdict}, but there were {len(today)} retrains in 24 hours; at most {rules.max_per_day} are allowed.",
-        )
-    if now.new_labels < rules.min_new_labels:
-        return Decision(
-            False,
-            f"{verdict}, but only {now.new_labels} labelled rows are newer than what the champion learned from; "
-            f"{rules.min_new_labels} are needed for a retrain to know more.",
-        )
-    budget = project.budget.cpu_minutes_per_day
-    if budget is not None and now.cpu_minutes >= budget:
-        return Decision(False, f"{verdict}, but {now.cpu_minutes:.0f} of {budget:.0f} CPU minutes a day are spent.")
+    for name, rule in RULES.items():
+        if _applies(name, verdict) and (objection := rule(project, now)):
+            return Decision(False, f"{verdict}, but {objection}", name)
+    if verdict == NIGHTLY:
+        return Decision(True, f"{verdict}: {said}")
     return Decision(True, f"{verdict}: {said} {now.new_labels} new labelled rows to learn from.")
 
 
-def _past(now: Circumstances, cooldown: timedelta) -> list[datetime]:
-    """The retrains so far; one in the future was dated by another clock.
+def _applies(rule: str, verdict: str) -> bool:
+    """Whether a rule weighs such a verdict: harm is known of inputs alone, and a night is its own cooldown."""
+    if verdict == NIGHTLY:
+        return rule in NIGHTLY_RULES
+    return rule != "harmless" or verdict == "drift"
 
-    A clock that was set back a little must not end the cooldown, so such a retrain counts as of now. One farther ahead
-    than the cooldown lasts (and than a day) is a wrong date, and must not stop all retraining until that date has come.
+
+def _in_flight(_project: Project, now: Circumstances) -> str | None:
+    return "a train run is in flight already." if now.in_flight else None
+
+
+def _breaker(project: Project, now: Circumstances) -> str | None:
+    rules, streak = project.retrain, now.streak
+    if not breaker_is_open(project, now.at, streak) or streak is None:
+        return None
+    return (
+        f"the breaker is open: {streak.rejected} challengers in a row were turned down, the last at "
+        f"{streak.since:%Y-%m-%d %H:%M}. It closes {format_duration(rules.breaker_time)} after that, with "
+        f"{rules.breaker_labels} labels since then ({streak.new_labels} so far), or by `treadle governor close {project.name}`."
+    )
+
+
+def breaker_is_open(project: Project, at: datetime, streak: Streak | None) -> bool:
+    """Whether so many challengers were turned down in a row that the next is not tried yet."""
+    rules = project.retrain
+    if streak is None or streak.rejected < rules.max_rejected or streak.new_labels >= rules.breaker_labels:
+        return False
+    past = _past([streak.since], at, rules.breaker_time)
+    return bool(past) and at - past[0] < rules.breaker_time
+
+
+def _harmless(project: Project, now: Circumstances) -> str | None:
+    least = project.retrain.min_harm
+    if now.harm is None or now.harm >= least:
+        return None
+    return (
+        f"the inputs that moved are likely to raise the loss by {now.harm:.1%} only; below {least:.1%} "
+        "(retrain.min_harm) it is reported and nothing is retrained."
+    )
+
+
+def _cooldown(project: Project, now: Circumstances) -> str | None:
+    cooldown = project.retrain.cooldown
+    past = _past(now.retrains, now.at, cooldown)
+    if not past or now.at - max(past) >= cooldown:
+        return None
+    ago = format_duration(timedelta(seconds=int((now.at - max(past)).total_seconds())))
+    return f"the last retrain was {ago} ago; the cooldown is {format_duration(cooldown)}."
+
+
+def _daily_maximum(project: Project, now: Circumstances) -> str | None:
+    most = project.retrain.max_per_day
+    today = [
+        moment
+        for moment in _past(now.retrains, now.at, project.retrain.cooldown)
+        if now.at - moment < timedelta(days=1)
+    ]
+    if len(today) < most:
+        return None
+    return f"there were {len(today)} retrains in 24 hours; at most {most} are allowed."
+
+
+def _asked(_project: Project, now: Circumstances) -> str | None:
+    if now.asked is None:
+        return None
+    return f"the retrain that was asked for at {now.asked:%Y-%m-%d %H:%M} has not begun yet."
+
+
+def _no_new_labels(project: Project, now: Circumstances) -> str | None:
+    least = project.retrain.min_new_labels
+    if now.new_labels >= least:
+        return None
+    return (
+        f"only {now.new_labels} labelled rows are newer than what the champion learned from; "
+        f"{least} are needed for a retrain to know more."
+    )
+
+
+def _budget(project: Project, now: Circumstances) -> str | None:
+    budget = project.budget.cpu_minutes_per_day
+    if budget is None or now.cpu_minutes < budget:
+        return None
+    return f"{now.cpu_minutes:.0f} of {budget:.0f} CPU minutes a day are spent."
+
+
+RULES: Mapping[str, Rule] = {
+    "in-flight": _in_flight,
+    "breaker": _breaker,
+    "harmless": _harmless,
+    "cooldown": _cooldown,
+    "daily-maximum": _daily_maximum,
+    "asked-already": _asked,
+    "no-new-labels": _no_new_labels,
+    "budget": _budget,
+}
+"""The rules by name, in the order in which they are asked."""
+NIGHTLY_RULES = frozenset({"in-flight", "breaker", "daily-maximum", "budget"})
+FINAL = frozenset({"harmless"})
+"""Rules whose objection does not pass with time: what they suppress does not wait for a better moment."""
+
+
+def harm_of(look: Mapping[str, Any]) -> float | None:
+    """By how much the moved inputs raise the loss, as the look says; `None` if that is not known, or not all that moved.
+
+    >>> harm_of({"impact": {"harm": 0.004}, "findings": [{"kind": "input", "drifted": True}]})
+    0.004
+    >>> harm_of({"impact": {"harm": 0.004}, "findings": [{"kind": "prediction", "drifted": True}]}) is None
+    True
     """
-    ahead = max(cooldown, timedelta(days=1))
-    return [min(moment, now.at) for moment in now.retrains if moment - now.at <= ahead]
+    harm = (look.get("impact") or {}).get("harm")
+    moved = {finding["kind"] for finding in look.get("findings") or () if finding.get("drifted")}
+    return harm if moved <= {"input", "missing", "categories"} else None
+
+
+def _past(moments: Sequence[datetime], at: datetime, span: timedelta) -> list[datetime]:
+    """The moments so far; one in the future was dated by another clock.
+
+    A clock that was set back a little must not end the cooldown, so such a moment counts as of now. One farther ahead
+    than the span lasts (and than a day) is a wrong date, and must not stop all retraining until that date has come.
+    """
+    ahead = max(span, timedelta(days=1))
+    return [min(moment, at) for moment in moments if moment - at <= ahead]

@@ -10,7 +10,7 @@ import hashlib
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, ValidationError
@@ -21,6 +21,10 @@ from treadle.settings import Settings
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 KINDS = ("number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant")
 Kind = Literal["number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant"]
+
+AlertKind = Literal[
+    "drift", "quality-loss", "invalid", "not-served", "rolled-back", "train-failed", "approval", "retrain-stopped"
+]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -135,6 +139,25 @@ class Train(_Part):
     """The families that the search chooses among: `gradient-boosting`, `linear`, `forest`, `mlp`."""
 
 
+class Fairness(_Part):
+    """A floor under how unevenly a version may treat the groups of one column."""
+
+    group: str
+    """The column whose values are the groups; it may be one that models do not see (`data.ignore`)."""
+    floor: float = Field(default=0.8, gt=0, le=1)
+    """The worst group's figure over the best group's: for classes the share of a class that is recognised (equal
+    opportunity, for each class), for numbers the best group's mean loss over the worst group's."""
+
+
+class Probation(_Part):
+    """How long a new champion is compared, by labels, with the one before it."""
+
+    labels: int = Field(default=1000, ge=0)
+    """It has stood its probation after so many labelled predictions; 0 is no probation."""
+    time: Duration = timedelta(days=30)
+    """Or after so much event time, whichever comes first."""
+
+
 class Promote(_Part):
     """When a challenger replaces the champion."""
 
@@ -142,8 +165,12 @@ class Promote(_Part):
     """The metric that tunes and decides; the problem's default when left out."""
     min_gain: float = 0.0
     """The challenger must be better than the champion by more than this, in the metric's unit."""
-    confidence: float = Field(default=0.9, ge=0.5, lt=1)
-    """Share of paired bootstrap samples in which the challenger must be better by more than `min_gain`."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """How sure a paired bootstrap must be that the challenger is better by more than `min_gain`."""
+    fairness: Fairness | None = None
+    """A group and a floor; a challenger below it is refused, unless the champion is more uneven still."""
+    probation: Probation = Probation()
+    """When a new champion is rolled back by itself because labels say that the one before was better."""
     approval: Literal["auto", "human"] = "auto"
     """`human`: a promote run waits for a person in the Prefect UI; a shadow or canary waits for `treadle release advance`."""
 
@@ -179,6 +206,11 @@ class Privacy(_Part):
         """The columns whose values the ledger does not have."""
         return {name: how for name, how in self.columns.items() if how != "keep"}
 
+    @property
+    def personal(self) -> frozenset[str]:
+        """The columns of which a version shows no value: what the ledger does not have, and whose a row is."""
+        return frozenset(self.redacted) | frozenset(filter(None, [self.subject]))
+
 
 class Watch(_Part):
     """How the model is watched."""
@@ -191,6 +223,10 @@ class Watch(_Part):
     """Fewer predictions than this are `insufficient-data`."""
     min_labelled: int = Field(default=50, ge=20)
     """From so many labelled rows on, quality decides and not the inputs."""
+    looks: int = Field(default=3, ge=1, le=50)
+    """What one look finds likely, but not certain, is drift once `needed` of the newest `looks` looks found it."""
+    needed: int = Field(default=2, ge=1, le=50)
+    """See `looks`; 1 believes every look at once, and what is certain never waits."""
 
 
 class Retrain(_Part):
@@ -202,8 +238,34 @@ class Retrain(_Part):
     """Most retrains in 24 hours of event time."""
     min_new_labels: int = Field(default=50, ge=1)
     """New labelled rows since the champion's data without which a retrain is pointless."""
-    history: Literal["all"] | Duration = "all"
-    """How far back a retrain learns from: `all`, or a duration before the newest row."""
+    min_harm: float = Field(default=0.02, ge=0)
+    """Moved inputs that are likely to raise the loss by less than this share of it are reported and retrain nothing."""
+    max_rejected: int = Field(default=3, ge=1)
+    """Challengers turned down in a row after which the breaker opens: no retrain for a while."""
+    breaker_time: Duration = timedelta(days=3)
+    """Event time after which an open breaker lets one retrain through."""
+    breaker_labels: int = Field(default=500, ge=1)
+    """Labels after which it does so before its time."""
+    suspect_window: Duration = timedelta(days=7)
+    """How far back one key's labels are compared with those of the other keys."""
+    suspect_excess: float = Field(default=0.15, gt=0, le=1)
+    """A key whose labels contradict the model on so much more of its rows than the other keys' do is set aside."""
+    max_key_share: float = Field(default=0.5, gt=0, le=1)
+    """A key that suddenly gives a larger share of the labels is allowed half of that excess."""
+    history: Literal["auto", "all", "weighted"] | Duration = "auto"
+    """What is learned from: `all`; a duration before the newest row; `weighted`, all of it by age with a half-life found by
+    back-testing; or `auto`, the best of these by back-testing on the project's own past."""
+
+
+class Alerts(_Part):
+    """What people are told of. Where to is a matter of the machine, since channels hold secrets (docs/alerts.md)."""
+
+    kinds: tuple[AlertKind, ...] = get_args(AlertKind)
+    """What is told; all other alerts are only listed."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    """Alerts less grave than this are only listed."""
+    resolve_after: int = Field(default=2, ge=1)
+    """After so many good looks in a row an alert about the model ends by itself."""
 
 
 class Budget(_Part):
@@ -232,6 +294,7 @@ class Project(_Part):
     watch: Watch = Watch()
     retrain: Retrain = Retrain()
     budget: Budget = Budget()
+    alerts: Alerts = Alerts()
 
     _folder: Path = PrivateAttr(Path())
 
@@ -333,7 +396,8 @@ def _keys_beside(location: list[str]) -> list[str]:
     for key in location[:-1]:
         fields = {field.alias or name: field.annotation for name, field in part.model_fields.items()}
         child: Any = fields.get(key)
-        if not (isinstance(child, type) and issubclass(child, BaseModel)):
+        parts = [kind for kind in (child, *get_args(child)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not parts:
             return []
-        part = child
+        part = parts[0]
     return [field.alias or name for name, field in part.model_fields.items()]

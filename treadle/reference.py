@@ -24,6 +24,8 @@ FEWER_FOLDS = 3  # where a fit is dear
 MANY_ROWS = 10_000
 MOST_ROWS = 5000
 MOST_JUDGED = 2000
+OWN = "__reference_"  # begins our columns beside the features
+JUDGED, LOSS, DAY, TARGET, ANSWER = (f"{OWN}{name}" for name in ("judged", "loss", "day", "target", "answer"))
 
 
 def make_reference(
@@ -49,7 +51,8 @@ def make_reference(
     answer = _out_of_fold(ordered, judged, problem, fit, seed, timed=timed)
     y = problem.encode_target(judged[schema.target], schema)
     rows = ordered.tail(MOST_ROWS)[[c.name for c in schema.features]].reset_index(drop=True)
-    reference = Reference(rows, timed, problem.row_losses(metric, y, answer), event_days(judged))
+    losses = problem.row_losses(metric, y, answer)
+    reference = Reference(rows, timed, losses, event_days(judged), answer, y, rows.tail(len(judged)))
     return reference, judged, answer
 
 
@@ -73,18 +76,52 @@ def _out_of_fold(
 
 
 def keep_reference(reference: Reference, folder: Path) -> None:
-    """Write a reference into a version's evidence."""
+    """Write a reference into a version's evidence.
+
+    What belongs to a row stands in its row, so that they stay together when rows are erased.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    reference.rows.to_parquet(folder / "reference.parquet", index=False)
-    np.savez(
-        folder / "losses.npz", losses=reference.losses, days=reference.loss_days, timed=np.array([reference.timed])
-    )
+    table = reference.rows.reset_index(drop=True)
+    if reference.judged is not None and reference.answers is not None and reference.targets is not None:
+        table = table.assign(**_beside(reference, len(table)))
+        np.savez(folder / "losses.npz", timed=np.array([reference.timed]))
+    else:
+        losses, days = reference.losses, reference.loss_days
+        np.savez(folder / "losses.npz", losses=losses, days=days, timed=np.array([reference.timed]))
+    table.to_parquet(folder / "reference.parquet", index=False)
+
+
+def _beside(reference: Reference, rows: int) -> dict[str, np.ndarray]:
+    """Loss, day, target and answer of each judged row as columns (rows,); NaN for the older rows."""
+    answers = np.asarray(reference.answers, dtype=np.float64).reshape(len(reference.losses), -1)
+    columns = {LOSS: reference.losses, DAY: reference.loss_days, TARGET: reference.targets}
+    columns |= {f"{ANSWER}{i}": answers[:, i] for i in range(answers.shape[1])}
+    older = np.full(rows - len(reference.losses), np.nan)
+    judged = np.repeat([False, True], [rows - len(reference.losses), len(reference.losses)])
+    return {name: np.concatenate([older, np.asarray(v, dtype=np.float64)]) for name, v in columns.items()} | {
+        JUDGED: judged
+    }
 
 
 def load_reference(folder: Path) -> Reference | None:
-    """Read what `keep_reference` wrote; `None` if it is not there."""
+    """Read what `keep_reference` wrote, now or in earlier releases; `None` if it is not there."""
     if not (folder / "losses.npz").exists():
         return None
+    table = pd.read_parquet(folder / "reference.parquet")
     with np.load(folder / "losses.npz") as kept:
-        losses, days, timed = kept["losses"], kept["days"], bool(kept["timed"][0])
-    return Reference(pd.read_parquet(folder / "reference.parquet"), timed, losses, days)
+        timed = bool(kept["timed"][0])
+        if JUDGED not in table:  # written before answers and targets were kept
+            return Reference(table, timed, kept["losses"], kept["days"])
+    own = [str(name) for name in table if str(name).startswith(OWN)]
+    rows, judged = table.drop(columns=own), table[JUDGED].to_numpy(dtype=bool)
+    beside = table[judged]
+    answers = beside[[name for name in own if name.startswith(ANSWER)]].to_numpy()
+    return Reference(
+        rows,
+        timed,
+        beside[LOSS].to_numpy(),
+        beside[DAY].to_numpy().astype(np.int64),
+        answers[:, 0] if answers.shape[1] == 1 else answers,
+        beside[TARGET].to_numpy(),
+        rows[judged].reset_index(drop=True),
+    )

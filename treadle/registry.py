@@ -25,7 +25,7 @@ from treadle.onnx_guard import refuse_what_reaches_out
 from treadle.project import check_name
 from treadle.settings import Settings
 from treadle.signing import signer
-from treadle.tracking import client
+from treadle.tracking import client, log_text, set_tags
 from treadle.trust import begin_signing
 
 FENCE = "treadle.fence"  # tag on MLflow's registered model: the ledger's fence when its aliases were last set
@@ -298,6 +298,27 @@ class Registry:
                 }
             )
         return rows
+
+    def note_look(self, name: str, version: int, tags: dict[str, str], page: str) -> None:
+        """Show the newest look at a version beside the run that made it: tags, and its page among the artifacts.
+
+        A run that somebody deleted in MLflow is left alone.
+
+        Raises:
+            Unavailable: MLflow is out.
+        """
+        from mlflow.exceptions import MlflowException
+
+        row = self.ledger.version(name, version)
+        if row is None:
+            return
+        with _outages_told():
+            try:
+                set_tags(self.settings, row.run_id, tags)
+                log_text(self.settings, row.run_id, page, "last-look.html")
+            except MlflowException as error:
+                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    raise
 
     def forget(self, name: str, who: str = "flow") -> None:
         """Remove a model's aliases, ledger rows and evidence; MLflow's runs and versions stay."""

@@ -5,6 +5,7 @@ Plain typed data; knows nothing of pandas, so that serving can read it.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -84,6 +85,17 @@ class Schema(BaseModel):
             if column.name == name:
                 return column
         raise NotFound(f"No column '{name}'.{nearest(name, [c.name for c in self.columns])}")
+
+    def hiding(self, names: Iterable[str]) -> Schema:
+        """The schema whose features lack some."""
+        return self.model_copy(update={"ignored": (*self.ignored, *names)})
+
+    def without_values(self, names: Container[str]) -> Schema:
+        """The schema without the values that were seen in some of its features."""
+        bare = {"categories": None, "low": None, "high": None, "example": None}
+        hidden = {column.name for column in self.features if column.name in names}
+        columns = (c.model_copy(update=bare) if c.name in hidden else c for c in self.columns)
+        return self.model_copy(update={"columns": tuple(columns)})
 
     def save(self, path: Path) -> None:
         """Write the schema as JSON that a person can read and edit."""

@@ -47,6 +47,7 @@ class SearchSpec:
             trials.
         seed: Seed of the search and of every fit.
         start: What to try first; the defaults of every family follow.
+        half_life_s: A row so many seconds older than the newest counts half; `None` counts all alike.
     """
 
     project: str
@@ -62,6 +63,7 @@ class SearchSpec:
     workers: int = 1
     seed: int = 0
     start: tuple[Start, ...] = ()
+    half_life_s: float | None = None
 
     @classmethod
     def of(
@@ -75,6 +77,7 @@ class SearchSpec:
         trials: int | None = None,
         minutes: float | None = None,
         start: Iterable[Start | Mapping[str, Any]] = (),
+        half_life_s: float | None = None,
     ) -> SearchSpec:
         """The search of a project on one snapshot, one schema and one split; what they hold names the study's folder.
 
@@ -87,10 +90,12 @@ class SearchSpec:
             trials: Instead of the project's.
             minutes: Instead of the project's.
             start: Points to try first, also as `{"family": …, "params": {…}}`.
+            half_life_s: Seconds of age that halve what a row counts.
         """
         from treadle.problems import load_problem, pick_metric
 
         content = [Path(path).read_bytes() for path in (schema, split)]
+        content += [] if half_life_s is None else [str(half_life_s).encode()]
         key = study_key(Path(snapshot).name.encode(), project.digest.encode(), *content)
         trials = trials or project.tune.trials
         return cls(
@@ -107,6 +112,7 @@ class SearchSpec:
             workers=1 if trials <= FEW_TRIALS else project.tune.workers,
             seed=project.split.seed,
             start=tuple(point if isinstance(point, Start) else Start(**point) for point in start),
+            half_life_s=half_life_s,
         )
 
     def save(self, path: Path) -> None:

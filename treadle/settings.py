@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     """The form of the service's log: `auto` is text on a terminal, else one JSON object a line."""
     otel_endpoint: str | None = None
     """Base URL of an OpenTelemetry collector (OTLP over HTTP) that gets the service's traces; needs the extra `telemetry`."""
+    alert_urls: SecretStr | None = None
+    """Apprise URLs of the channels that alerts go to, separated by spaces. They hold secrets: see docs/alerts.md."""
+    alert_channels: Path | None = None
+    """The file of named channels, which only its owner may read; `None` is `.treadle/channels.yaml`."""
+    alert_s: float = Field(default=5.0, gt=0)
+    """For so long a look waits for its alerts to be delivered; what is not by then is delivered later, seconds."""
 
     @property
     def projects_dir(self) -> Path:
@@ -149,6 +155,11 @@ class Settings(BaseSettings):
     def reports_dir(self) -> Path:
         """Folder of the HTML reports that the console serves, `<project>/…`."""
         return self.state_dir / "reports"
+
+    @property
+    def channels_file(self) -> Path:
+        """The file of the channels that alerts go to."""
+        return self.alert_channels or self.state_dir / "channels.yaml"
 
     @property
     def ledger(self) -> str:

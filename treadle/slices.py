@@ -41,7 +41,7 @@ def slices(
     """
     found = []
     for column in schema.features:
-        for name, mask in _parts(frame[column.name], column):
+        for name, mask in parts(frame[column.name], column):
             rows = int(mask.sum())
             score = _score(problem.metrics[metric], y[mask], answer[mask]) if rows >= min_rows else None
             if score is not None:
@@ -57,7 +57,7 @@ def _score(metric: Metric, y: Array, answer: Array) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def _parts(values: pd.Series, column: Column) -> Iterator[tuple[str, Array]]:
+def parts(values: pd.Series, column: Column) -> Iterator[tuple[str, Array]]:
     """Names and masks (n,) of a column's slices; missing values are one of their own."""
     missing = values.isna().to_numpy()
     if column.kind == "category":
@@ -91,3 +91,9 @@ def _thirds(values: pd.Series, column: Column, present: Array) -> Iterator[tuple
 
 def _show(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else f"{value:.4g}"
+
+
+def slice_masks(frame: pd.DataFrame, schema: Schema, min_rows: int) -> list[tuple[str, Array]]:
+    """Names and masks (n,) of every slice of the feature columns with at least `min_rows` rows."""
+    named = [part for column in schema.features for part in parts(frame[column.name], column)]
+    return [(name, mask) for name, mask in named if int(mask.sum()) >= min_rows]

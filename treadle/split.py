@@ -5,13 +5,14 @@ Rows are named by their ids. Knows nothing of models or files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT, ROW
+from treadle.data import AT, ROW, SOURCE
 from treadle.errors import BadData
+from treadle.history import History
 from treadle.project import Project
 from treadle.schema import Schema
 
@@ -30,6 +31,7 @@ class Split:
         valid: Compares trials.
         test: Judges and decides; empty when a retrain has too few rows that the champion has not seen.
         holdout: Frozen at the first run; no model learns from it.
+        left_out: Too old to be learned from; they judge nothing either, now or later.
     """
 
     train: tuple[str, ...]
@@ -37,6 +39,11 @@ class Split:
     test: tuple[str, ...]
     holdout: tuple[str, ...]
     how: str
+    left_out: tuple[str, ...] = ()
+
+    def ids(self) -> dict[str, tuple[str, ...]]:
+        """The row ids by part."""
+        return {name: tuple(getattr(self, name)) for name in ("train", "valid", "test", "holdout", "left_out")}
 
 
 def split_rows(
@@ -46,7 +53,7 @@ def split_rows(
 
     Args:
         frame: Labelled rows with their internal columns.
-        project: Says the shares, the seed, and how far back a retrain learns.
+        project: Says the shares and the seed.
         schema: Says whether there is a time or a group column.
         frozen: Ids of the holdout; `None` draws it now.
         seen: Ids that the champion learned from; `None` when there is no champion.
@@ -57,7 +64,9 @@ def split_rows(
     if len(frame) < MIN_ROWS:
         raise BadData(f"{len(frame)} labelled rows are too few to split; bring {MIN_ROWS} or more.")
     table = _table_of(frame, project, schema)
-    holdout = _draw_holdout(table, project.split.holdout) if frozen is None else frame[ROW].isin(frozen).to_numpy()
+    holdout = (
+        _draw_holdout(table, frame, project.split.holdout) if frozen is None else frame[ROW].isin(frozen).to_numpy()
+    )
     free = ~_with_their_units(table, holdout)
     if seen is None:
         test = _draw(table, free, project.split.test)
@@ -66,7 +75,7 @@ def split_rows(
         known = _with_their_units(table, frame[ROW].isin(seen).to_numpy())
         test = _unseen(table, free & ~known, project)
         how = _say_retrain(int(test.sum()))
-    rest = free & ~test & _within_history(frame, project, timed=table.timed)
+    rest = free & ~test
     valid = _draw(table, rest, project.split.valid)
     parts = {"train": rest & ~valid, "valid": valid, "test": test, "holdout": holdout}
     _check(frame, schema, parts)
@@ -76,6 +85,25 @@ def split_rows(
         how=f"{how} Split {_say_by(table, schema)}, seed {project.split.seed}; "
         f"{int(holdout.sum()):,} rows are held out for good.",
     )
+
+
+def bound(split: Split, frame: pd.DataFrame, project: Project, schema: Schema, history: History) -> Split:
+    """The split without the learning rows that are older than the history's window; the newest of the rest compare.
+
+    Raises:
+        BadData: No rows, or too few of a class, are left to learn from.
+    """
+    if history.window is None:
+        return split
+    young = history.within(frame[AT].to_numpy())
+    rest = frame[ROW].isin({*split.train, *split.valid, *split.left_out}).to_numpy()
+    kept = rest & young
+    valid = _draw(_table_of(frame, project, schema), kept, project.split.valid)
+    parts = {"train": kept & ~valid, "valid": valid}
+    judges = {name: frame[ROW].isin(set(getattr(split, name))).to_numpy() for name in ("test", "holdout")}
+    _check(frame, schema, parts | judges)
+    ids = {name: tuple(frame[ROW][mask]) for name, mask in (parts | {"left_out": rest & ~young}).items()}
+    return replace(split, **ids)
 
 
 @dataclass(frozen=True)
@@ -102,10 +130,15 @@ def _table_of(frame: pd.DataFrame, project: Project, schema: Schema) -> _Table:
         unit=_units(frame, schema),
         strata=None if schema.classes is None else frame[schema.target].to_numpy(),
         times=frame[AT].fillna(frame[AT].min()),  # a row without a time is taken for the oldest, so it never judges
-        timed=schema.time is not None and bool(frame[AT].notna().mean() > MOSTLY),
+        timed=is_timed(frame, schema),
         grouped=schema.group is not None,
         rng=np.random.default_rng(project.split.seed),
     )
+
+
+def is_timed(frame: pd.DataFrame, schema: Schema) -> bool:
+    """Whether the rows go by time: the schema names a time column, and most rows have a time."""
+    return schema.time is not None and bool(frame[AT].notna().mean() > MOSTLY)
 
 
 def _units(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -166,18 +199,21 @@ def _random(table: _Table, among: np.ndarray, wanted: int) -> np.ndarray:
     return among & np.isin(table.unit, chosen)
 
 
-def _draw_holdout(table: _Table, share: float) -> np.ndarray:
-    """With a time column whole days, evenly spread; else, and with groups, units at random."""
-    everything = np.ones(len(table.unit), dtype=bool)
+def _draw_holdout(table: _Table, frame: pd.DataFrame, share: float) -> np.ndarray:
+    """With a time column whole days, evenly spread; else, and with groups, units at random.
+
+    Only of the project's own table: what callers sent as labels must not be what all versions are held against.
+    """
+    own = (frame[SOURCE] != "feedback").to_numpy()
     if share == 0:
-        return ~everything
+        return np.zeros(len(own), dtype=bool)
     if table.grouped or not table.timed:
-        return _random(table, everything, round(share * len(everything)))
+        return _random(table, own, round(share * int(own.sum()))) if own.any() else own
     number = pd.factorize(table.times.dt.floor("D"), sort=True)[0]
     every = max(2, round(1 / share))
     if number.max() < 2 * every:  # a few days only: single moments instead
         number = pd.factorize(table.times, sort=True)[0]
-    return number % every == every // 2
+    return own & (number % every == every // 2)
 
 
 def _unseen(table: _Table, fresh: np.ndarray, project: Project) -> np.ndarray:
@@ -191,13 +227,6 @@ def _say_retrain(judges: int) -> str:
     if judges:
         return f"Retrain: {judges:,} rows that the champion has not seen judge."
     return "Retrain: the champion has seen (nearly) every row, so the frozen holdout judges."
-
-
-def _within_history(frame: pd.DataFrame, project: Project, *, timed: bool) -> np.ndarray:
-    """Rows young enough to learn from."""
-    if project.retrain.history == "all" or not timed:
-        return np.ones(len(frame), dtype=bool)
-    return (frame[AT] >= frame[AT].max() - pd.Timedelta(project.retrain.history)).to_numpy()
 
 
 def _check(frame: pd.DataFrame, schema: Schema, parts: dict[str, np.ndarray]) -> None:

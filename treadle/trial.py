@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ class Task:
         families: Families by name, from `treadle.families`.
         train: Features (rows, columns) as a data frame, and encoded targets (rows,).
         valid: The same for the rows that judge.
+        weights: What each row of `train` counts (rows,); `None` when all count alike.
     """
 
     spec: SearchSpec
@@ -49,6 +51,7 @@ class Task:
     families: dict[str, Any]
     train: tuple[Any, np.ndarray]
     valid: tuple[Any, np.ndarray]
+    weights: np.ndarray | None = None
 
 
 def work(
@@ -84,8 +87,9 @@ def load_task(spec: SearchSpec) -> Task:
     Raises:
         NotFound: An unknown family or problem.
     """
-    from treadle.data import ROW, load_snapshot
+    from treadle.data import AT, ROW, load_snapshot
     from treadle.families import load_family
+    from treadle.history import History
     from treadle.problems import load_problem
     from treadle.schema import Schema
 
@@ -99,7 +103,9 @@ def load_task(spec: SearchSpec) -> Task:
         rows = frame.loc[parts[name]]
         return rows[columns].reset_index(drop=True), problem.encode_target(rows[schema.target], schema)
 
-    return Task(spec, problem, schema, families, part("train"), part("valid"))
+    half_life = None if spec.half_life_s is None else timedelta(seconds=spec.half_life_s)
+    weights = History(half_life=half_life).weights(frame.loc[parts["train"]][AT].to_numpy())
+    return Task(spec, problem, schema, families, part("train"), part("valid"), weights)
 
 
 def list_points(task: Task) -> tuple[studies.Point, ...]:
@@ -206,6 +212,7 @@ def _attempt(seat: studies.Seat, trial: optuna.Trial, task: Task) -> float:
     start = seat.point(trial.user_attrs.get("start"))
     params |= start.params if start else {}
     trial.set_user_attr("params", _plain(params))
+    how: dict[str, Any] = {} if task.weights is None else {"weights": task.weights}
     fitted = task.families[name].fit(
         X,
         y,
@@ -216,6 +223,7 @@ def _attempt(seat: studies.Seat, trial: optuna.Trial, task: Task) -> float:
         valid=task.valid,
         seed=spec.seed,
         report=_reporter(seat, trial),
+        **how,
     )
     score = float(task.problem.metrics[spec.metric].score(y_valid, task.problem.predict(fitted.model, X_valid)))
     if not math.isfinite(score):

@@ -241,9 +241,14 @@ def _is_nan(value: Any) -> bool:
 
 
 def _text(value: Any) -> Any:
-    """Numbers and truths become text, whole numbers without a fraction, as in the tables that were learned from."""
+    """Numbers and truths become text, whole numbers without a fraction, as in the tables that were learned from.
+
+    Infinity stays a number, which is refused.
+    """
     if value is None or _is_nan(value):
         return None
+    if isinstance(value, float) and math.isinf(value):
+        return value
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, bool | int | float) else value

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from console.doctor import _differs, examine
-from treadle.ledger import Ledger
+from console import doctor
+from console.doctor import _differs
+from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.project import load_project
 from treadle.settings import Settings
+from treadle.suspicion import examine
 
 pytestmark = pytest.mark.enable_socket
 
 
 def findings(home):
-    return {finding["what"]: finding for finding in examine(Settings(home=home))}
+    return {finding["what"]: finding for finding in doctor.examine(Settings(home=home))}
 
 
 def test_a_new_home_is_healthy_and_says_how_to_begin(tmp_path):
@@ -50,3 +55,20 @@ def test_versions_are_compared_without_the_local_part():
     assert _differs("pytest==0.1") == f"pytest {pytest.__version__} instead of 0.1"
     assert _differs("no-such-package-at-all==1") == "no-such-package-at-all is missing"
     assert _differs("# a comment") is None
+
+
+def test_an_open_breaker_and_labels_set_aside_are_notes_with_what_settles_them(tmp_path):
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text("name: shop\nproblem: tabular-regression\ndata: {source: a.csv, target: y}\n")
+    assert "retrains of shop" not in findings(tmp_path)
+    ledger, now = Ledger.open(Settings(home=tmp_path)), datetime.now(UTC)
+    for _ in range(3):
+        ledger.record_decision("shop", "kept", "not better", {}, now)
+    ledger.add_predictions([Prediction("p", "shop", 1, now, "{}", '{"prediction": 1.0}')])
+    ledger.add_feedback("shop", [Feedback("p", 1.0, now + timedelta(days=30))])
+    examine(ledger, load_project("shop", Settings(home=tmp_path)), now)
+    found = findings(tmp_path)
+    assert found["retrains of shop"]["state"] == "note"
+    assert found["retrains of shop"]["mend"] == "treadle governor close shop"
+    assert "1 are set aside" in found["labels of shop"]["detail"]

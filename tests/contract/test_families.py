@@ -115,6 +115,35 @@ def test_fitted_params_reproduce_without_valid_rows(case):
     assert [step for step, _ in steps] == sorted({step for step, _ in steps})
 
 
+def test_rows_count_as_their_weights_say(case):
+    """Half of the rows say the opposite; where they count for nothing, the model believes the others."""
+    family, problem, schema, frame, y = case
+    opposite = 1 - y if schema.classes else 2 * y.mean() - y
+    told = np.where(np.arange(len(y)) % 2 == 0, opposite, y)
+    weights = np.where(np.arange(len(y)) % 2 == 0, 1e-6, 2.0)
+    metric = problem.metrics[problem.default_metric]
+
+    def score(**how):
+        model = fit((family, problem, schema, frame, told), slice(0, 450), **how).model
+        return metric.score(y[450:], problem.predict(model, frame[450:]))
+
+    alike = score()
+    assert metric.gain(alike, score(weights=weights[:450])) > 0
+    assert score(weights=np.ones(450)) == pytest.approx(
+        alike, rel=0.05
+    )  # a forest of weighted rows splits ties otherwise
+
+
+def test_a_sketch_is_a_recipe_of_the_family_and_learns_too(case):
+    family, problem, schema, frame, y = case
+    sketch = family.sketch(family.defaults(problem))
+    assert set(sketch) == set(family.defaults(problem))
+    metric = problem.metrics[problem.default_metric]
+    answer = problem.predict(fit(case, slice(0, 450), params=sketch).model, frame[450:])
+    trivial = problem.baseline(y[:450], len(y) - 450)
+    assert metric.gain(metric.score(y[450:], trivial), metric.score(y[450:], answer)) > 0
+
+
 def test_pruning_reaches_the_caller(case):
     family, _, _, frame, y = case
     if family.name not in ("gradient-boosting", "mlp"):

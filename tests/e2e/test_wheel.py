@@ -1,10 +1,13 @@
 """The wheel with everything real: command line, Prefect server, MLflow, the service, on a table that nobody has seen."""
 
+import html
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -158,9 +161,57 @@ def test_the_watch_judges_by_labels_and_the_policy_holds_back_a_second_retrain(l
     assert look["window"] == {"rows": 150, "labelled": 150}
     assert {"name", "statistic", "threshold", "drifted"} == set(look["columns"][0])
     assert look["report"]
+    assert (look["coverage"]["labelled"], look["coverage"]["share"]) == (150, 1.0)
+    assert sum(window["labelled"] for window in look["windows"]) == 150
+    assert look["estimate"]["metric"] == "rmse"
+    assert look["estimate"]["low"] <= look["estimate"]["value"] <= look["estimate"]["high"] < 20  # the labels say 100
+    assert {"name", "moved", "used", "tells", "importance"} == set(look["impact"]["columns"][0])
     assert look["retrain"]
     assert not again["retrain"]
     assert "cooldown" in again["retrain_reason"]
+
+
+def test_each_look_has_a_page_that_prefect_mlflow_and_the_service_show(looks, service, home, trained, treadle):
+    """What was decided, and why, is on it in the same words as in the command's answer."""
+    _, look, again = looks
+    page = Path(again["page"])
+    assert page.read_text().count("<h2>") >= 6
+    assert again["retrain_reason"] in html.unescape(page.read_text())
+    assert again["since"] == {"at": "2023-07-08T00:00:00+00:00", "looks": 2}
+    shown = httpx.get(f"{service.rpartition('/v1/')[0]}/reports/orders/looks/{page.name}")
+    assert shown.status_code == 200
+    from treadle.tracking import client
+
+    tags = client(Settings(home=home)).get_run(trained[1]["run_id"]).data.tags
+    assert tags["treadle.look"].startswith("quality-loss at 2023-07-08 01:00 UTC: Mean loss")
+    assert tags["treadle.look.page"].endswith(f"/reports/orders/looks/{page.name}")
+    files = client(Settings(home=home)).list_artifacts(trained[1]["run_id"])
+    assert "last-look.html" in {file.path for file in files}
+    with sqlite3.connect(home / ".treadle/prefect/prefect.db") as database:
+        links = database.execute("SELECT data FROM artifact WHERE key = 'orders-look'").fetchall()
+    assert len(links) == 2
+    assert any(page.name in link for (link,) in links)
+
+
+def test_both_looks_are_one_alert_with_its_evidence(looks, treadle):
+    _, look, again = looks
+    assert look["alert"] == again["alert"] is not None
+    (alert,) = [row for row in treadle("alerts", "list", "orders", "--all") if row["id"] == look["alert"]]
+    assert (alert["kind"], alert["severity"], alert["times"]) == ("quality-loss", "critical", 2)
+    assert alert["page"].endswith("/reports/orders/looks/20230708T010000.html")
+    assert "there is no channel" in treadle("alerts", "test", code=2).lower()
+    assert treadle("alerts", "ack", str(alert["id"]))["alert"] == alert["id"]
+
+
+def test_a_train_that_cannot_run_is_an_alert_until_one_runs(treadle, home, table, retrained):
+    """The table is away for a night."""
+    table.rename(table.with_suffix(".away"))
+    try:
+        treadle("train", "orders", code=2)
+    finally:
+        table.with_suffix(".away").rename(table)
+    (alert,) = [row for row in treadle("alerts", "list") if row["kind"] == "train-failed"]
+    assert "orders.csv" in alert["reason"]
 
 
 def test_a_retrain_is_compared_with_the_champion_and_swapped_in(retrained, service):

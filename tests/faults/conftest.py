@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.examiner import SECRET, Examiner, examining, present
 from tests.faults.installation import Installation, installation_of
+from tests.faults.postgresql import Postgresql, programs
 from tests.faults.report import Row, Table
 from tests.faults.routes import Route
 from tests.faults.service import Service
@@ -22,6 +23,7 @@ from treadle.settings import CHECKOUT
 
 Served = tuple[Installation, Service, list[Route]]
 LONG = os.environ.get("FAULTS_LONG") == "1"
+SOAKS = "SOAK_MINUTES" in os.environ
 TABLE = pytest.StashKey[Table]()
 PASSED = pytest.StashKey[bool]()
 
@@ -56,8 +58,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("faults")
     for line in table.text():
         terminalreporter.write_line(line)
-    if LONG:
-        path = Path(os.environ.get("FAULTS_JSON", CHECKOUT / ".treadle" / "faults.json"))
+    if LONG or SOAKS:
+        path = Path(os.environ.get("FAULTS_JSON", CHECKOUT / ".treadle" / ("soak.json" if SOAKS else "faults.json")))
         table.write(path)
         terminalreporter.write_line(f"as JSON: {path}")
 
@@ -80,6 +82,17 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
 def installation(tmp_path: Path) -> Installation:
     """An installation that serves version 1."""
     return installation_of(tmp_path)
+
+
+@pytest.fixture
+def postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL of this test's own."""
+    found = programs()
+    if found is None:
+        pytest.skip("there is no PostgreSQL here")
+    server = Postgresql(found)
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="module")

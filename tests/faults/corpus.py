@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from tests.faults.client import http
 from tests.faults.installation import MODEL, columns, rows
-from tests.faults.routes import ROUTES, V1, Route
+from tests.faults.routes import COLUMNAR, ROUTES, V1, Route
 
 CANARY = "kanarie7f3a"
 STRANGER = "fremd7f3a"
@@ -155,6 +155,40 @@ def mutants(routes: Sequence[Route], count: int, seed: int) -> Iterator[Case]:
                     other = chance.choice(good)[1]
                     body = body[:at] + other[chance.randrange(len(other)) :]
         yield Case(f"mutant {number}", _post(route, body), route)
+
+
+def columnar_mutants(count: int, seed: int) -> Iterator[Case]:
+    """Arrow and Parquet bodies with bytes changed, or cut short, at random."""
+    chance = random.Random(seed)
+    good = list(_columnar().items())
+    for number in range(count):
+        kind, whole = chance.choice(good)
+        body = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 4, 32))):
+            body[chance.randrange(len(body))] = chance.choice((0, 127, 128, 255, chance.randrange(256)))
+        if chance.random() < 0.2:
+            del body[chance.randrange(len(body)) :]
+        yield Case(f"{kind} {number}", _post(COLUMNAR, bytes(body), Content_Type=kind), COLUMNAR)
+
+
+def _columnar() -> dict[str, bytes]:
+    """Good bodies by their Content-Type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    times = pa.field("read at", pa.timestamp("us"))
+    table = pa.Table.from_pylist([dict(row) for row in rows()[:20]])
+    place = table.schema.get_field_index("read at")
+    table = table.set_column(place, times, table["read at"].cast(times.type))
+    bodies = {}
+    for kind, make in (("stream", pa.ipc.new_stream), ("file", pa.ipc.new_file)):
+        sink = pa.BufferOutputStream()
+        with make(sink, table.schema) as writer:
+            writer.write_table(table)
+        bodies[f"application/vnd.apache.arrow.{kind}"] = sink.getvalue().to_pybytes()
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bodies | {"application/vnd.apache.parquet": sink.getvalue().to_pybytes()}
 
 
 def _post(route: Route, body: bytes, **headers: str) -> bytes:
@@ -389,6 +423,9 @@ def _feedback() -> Iterator[Case]:
         [{"id": "a", "label": 1, STRANGER: CANARY}],
     ):
         yield Case("feedback: odd labels", _post(route, json.dumps({"labels": labels}).encode()), route, refused=True)
+    for keep in (1, "true", None, [], CANARY):
+        body = json.dumps({"labels": [{"id": "nobody", "label": 1.5}], "keep_early": keep}).encode()
+        yield Case("feedback: odd keep_early", _post(route, body), route, refused=True)
 
 
 NAMES = (

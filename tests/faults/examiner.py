@@ -77,7 +77,7 @@ class Examiner:
         text = reply.body.decode("utf-8", "replace") + json.dumps(reply.headers)
         if reply.status == LOST and not case.framing:
             yield "no answer"
-        if reply.status >= 500 and not (reply.status == 503 and "retry-after" in reply.headers):
+        if reply.status >= 500:  # also 503: nobody else asks anything, so there is no overload to speak of
             yield "the service failed"
         if reply.status >= 400 and len(reply.body) >= 4096:
             yield f"an error of {len(reply.body)} bytes"
@@ -146,6 +146,7 @@ def examining(installation: Installation, service: Service, routes: Sequence[Rou
     finally:
         examiner.close()
         row.tried, row.survived = examiner.sent, examiner.sent - len(examiner.failures)
+        row.examined, row.failed_5xx = examiner.sent, sum(n for s, n in examiner.statuses.items() if s >= 500)
         row.note(**{str(status) if status else "closed": n for status, n in sorted(examiner.statuses.items())})
     after = service.footprint()
     row.note(longest_error_bytes=examiner.worst_bytes, fds_more=after.fds - settled.fds)

@@ -72,6 +72,8 @@ def trained() -> tuple[onnx.ModelProto, tuple[ManifestColumn, ...], tuple[dict[s
     some = frame[[column.name for column in schema.features]].dropna().sample(60, random_state=1)
     answers = run_onnx(proto.SerializeToString(), frame_to_inputs(some, schema.features)).reshape(-1)
     some["read at"] = some["read at"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    truths = [column.name for column in schema.features if column.kind == "boolean"]
+    some[truths] = some[truths].astype(bool)  # as clients send them, and as the quick lane takes them
     columns = tuple(
         ManifestColumn(c.name, c.kind, c.nullable, c.categories, c.tokens, c.format, c.low, c.high, c.example)
         for c in schema.features

@@ -102,6 +102,10 @@ ROUTES = (
         "predict", f"{V1}/predict", lambda rows: {"rows": list(rows)}, PROBLEM,
         lambda body: [p["prediction"] for p in body["predictions"]], own=True,
     ),
+    Route(
+        "explain", f"{V1}/predict?explain=true", lambda rows: {"rows": list(rows)}, PROBLEM,
+        lambda body: [p["explanation"]["base"] for p in body["predictions"]], own=True,
+    ),
     Route("feedback", f"{V1}/feedback", _labels, PROBLEM, lambda _body: []),
     Route("v2", f"{V2}/infer", _tensors, frozenset({"error"}), _outputs),
     Route("v2 version", f"{V2}/versions/1/infer", _tensors, frozenset({"error"}), _outputs),
@@ -110,3 +114,8 @@ ROUTES = (
     Route("mlflow instances", f"{V1}/invocations", lambda r: {"instances": list(r)}, _MLFLOW, _predictions),
     Route("mlflow inputs", f"{V1}/invocations", _lists, _MLFLOW, _predictions),
 )  # fmt: skip
+
+COLUMNAR = Route(
+    "columnar", f"{V1}/predict", ROUTES[0].wrap, PROBLEM, ROUTES[0].numbers, headers={"Accept": "application/json"}
+)
+"""Arrow and Parquet bodies, answered as JSON; they are no JSON, so the corpus of JSON is not for them."""

@@ -87,7 +87,7 @@ def test_rows_that_hardly_fit(served, examine, much):
             some=fitting_rows(),
             change=st.dictionaries(st.sampled_from(names), json_values, max_size=3),
             more=st.dictionaries(
-                st.sampled_from(["ids", "at", "id", "outputs", "parameters", "params", "labels"]),
+                st.sampled_from(MEMBERS),
                 json_values,
                 max_size=2,
             ),

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.faults.client import Figures, Load, http
-from tests.faults.hostile import HEAD, Siege, leave, pour, silent, slow_body, slow_chunks, slow_headers
+from tests.faults.hostile import HEAD, Siege, leave, pour, silent, slow_body, slow_chunks, slow_headers, slow_reader
 from tests.faults.installation import eventually, installation_of, rows
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, acknowledged, predicts
@@ -46,7 +46,9 @@ def test_slow_callers(installation, row, much):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", [slow_headers, slow_body, slow_chunks, silent], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [slow_headers, slow_body, slow_chunks, silent, slow_reader], ids=lambda kind: kind.__name__
+)
 def test_a_slow_caller_is_ended(impatient, row, kind):
     """a slow caller is ended at its deadline"""
     row.fault = f"ended at a deadline: {kind.__name__.replace('_', ' ')}"

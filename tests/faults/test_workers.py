@@ -6,7 +6,8 @@ import time
 import psutil
 
 from tests.faults.client import Load, Outcome
-from tests.faults.installation import eventually
+from tests.faults.installation import eventually, installation_of
+from tests.faults.report import Row
 from tests.faults.service import Service
 from tests.faults.traffic import acknowledged, predicts
 
@@ -112,6 +113,17 @@ def test_killed_workers(installation, row, much):
     assert missing == set()
 
 
+def restart_in_turn(services: tuple[Service, Service], workers: int, rounds: int, load: Load, row: Row) -> None:
+    """Restart two services one after the other, so many times in all; nobody may fail."""
+    for number in range(rounds):
+        service = services[number % 2]
+        more(load)
+        code = service.terminate()
+        service.start()
+        until_workers(service, workers)
+        row.count(code == 0 and not failed(load))
+
+
 def test_two_services_on_one_port(installation, row, much):
     """two services on one port and one ledger, restarted one after the other under load"""
     shared = {"TREADLE_REUSE_PORT": "1"}
@@ -119,15 +131,30 @@ def test_two_services_on_one_port(installation, row, much):
     second.port = first.port
     with first, second.start(), Load(first.port, predicts((1, 20, 200)), rate=RATE) as load:
         until_workers(second, 1)
-        for number in range(much(2, 10)):
-            service = (first, second)[number % 2]
-            more(load)
-            code = service.terminate()
-            service.start()
-            until_workers(service, 1)
-            row.count(code == 0 and not failed(load))
+        restart_in_turn((first, second), 1, much(2, 10), load, row)
         load.stop()
         missing = installation.missing(acknowledged(load.outcomes))
     row.note(requests=len(load.outcomes), failed=len(failed(load)), sent_again=load.repeated, lost=len(missing))
+    assert failed(load) == []
+    assert missing == set()
+
+
+def test_two_replicas_on_postgresql(tmp_path, postgresql, row, much):
+    """two services of two workers each, on one port and one PostgreSQL, restarted in turn under load"""
+    installation = installation_of(tmp_path, ledger_url=postgresql.url)
+    installation.register(2)
+    shared = TWO | {"TREADLE_REUSE_PORT": "1", "TREADLE_LEDGER_URL": postgresql.url}
+    first, second = Service(installation.settings, **shared), Service(installation.settings, **shared)
+    second.port = first.port
+    make = predicts((1, 20, 200), own_ids=7)
+    with first, second.start(), Load(first.port, make, rate=RATE / 2) as load:
+        until_workers(second, 2)
+        restart_in_turn((first, second), 2, much(2, 10), load, row)
+        installation.promote(2)
+        eventually(lambda: {o.reply.json()["version"] for o in load.outcomes[-20:] if o.reply.status == 200} == {2})
+        load.stop()
+        missing = installation.missing(acknowledged(load.outcomes))
+    row.note(database=postgresql.name, requests=len(load.outcomes), failed=len(failed(load)))
+    row.note(sent_again=load.repeated, lost=len(missing))
     assert failed(load) == []
     assert missing == set()

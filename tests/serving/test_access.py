@@ -657,3 +657,13 @@ def test_a_key_is_nowhere_after_it_was_used_right_and_wrong(home, caplog):
     held = b"".join(path.read_bytes() for path in home.settings.home.rglob("*") if path.is_file())
     assert part not in said
     assert part.encode() not in held
+
+
+def test_the_ledger_knows_which_key_gave_a_label(installation):
+    key = installation.keys["caller"][0].decode()
+    with TestClient(create_app(installation.home.settings), headers={"authorization": f"Bearer {key}"}) as client:
+        given = client.post(PREDICT, json={"rows": [ROW]}).raise_for_status().json()["predictions"][0]
+        body = {"labels": [{"id": given["id"], "label": 5.0}]}
+        client.post("/v1/models/toy/feedback", json=body).raise_for_status()
+    with installation.home.ledger.engine.connect() as connection:
+        assert connection.execute(text("SELECT key_id FROM feedback")).scalars().all() == [key[4:16]]

@@ -1,6 +1,6 @@
 import json
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from serving.app import create_app
-from treadle.ledger import VerdictRow
+from treadle.ledger import Drain, QualityRows, VerdictRow
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
 PREDICT, FEEDBACK = "/v1/models/toy/predict", "/v1/models/toy/feedback"
@@ -83,6 +83,36 @@ def test_feedback_is_idempotent_and_all_or_nothing(client, home):
     assert "nobody" not in unknown
     assert client.post(FEEDBACK, json={"labels": [other]}).json() == {"accepted": 1, "repeated": 0}
     assert len(home.ledger.labelled("toy")) == 2
+
+
+def test_a_label_may_come_before_its_prediction_if_its_sender_says_so(client, home):
+    label = {"id": "own-7", "label": 5, "at": "2011-04-08T00:00:00Z"}
+    problem_of(client.post(FEEDBACK, json={"labels": [label]}), 404)
+    early = {"labels": [label], "keep_early": True}
+    assert client.post(FEEDBACK, json=early).json() == {"accepted": 0, "repeated": 0, "early": 1}
+    assert client.post(FEEDBACK, json=early).json() == {"accepted": 0, "repeated": 1}
+    assert client.post(PREDICT, json={"rows": [ROW], "ids": ["own-7"]}).status_code == 200
+    assert [(row.id, row.label) for row in home.ledger.labelled("toy")] == [("own-7", 5.0)]
+
+
+def test_a_label_dated_ahead_is_said_to_be(client):
+    (answer,) = client.post(PREDICT, json={"rows": [ROW]}).json()["predictions"]
+    ahead = {"id": answer["id"], "label": 5, "at": (datetime.now(UTC) + timedelta(days=2)).isoformat()}
+    assert client.post(FEEDBACK, json={"labels": [ahead]}).json() == {"accepted": 1, "repeated": 0, "ahead": 1}
+
+
+def test_a_label_is_kept_though_its_prediction_is_still_in_the_journal(home, monkeypatch):
+    """The drain stands still for longer than a label waits; what it carries later has its label at once."""
+    monkeypatch.setattr("serving.predict.JOURNAL_DEADLINE_S", 0.1)
+    with TestClient(create_app(home.settings, drains=False)) as client:
+        (answer,) = client.post(PREDICT, json={"rows": [ROW]}).json()["predictions"]
+        invented = {"id": answer["id"][:-4] + "0000", "label": 5}
+        problem_of(client.post(FEEDBACK, json={"labels": [invented]}), 404)
+        label = {"id": answer["id"], "label": 5}
+        assert client.post(FEEDBACK, json={"labels": [label]}).json() == {"accepted": 0, "repeated": 0, "early": 1}
+        Drain(home.settings.journal_dir, lambda: home.ledger).once()
+        assert client.post(FEEDBACK, json={"labels": [label]}).json() == {"accepted": 0, "repeated": 1}
+    assert [row.label for row in home.ledger.labelled("toy")] == [5.0]
 
 
 def value(column: str, literal: str) -> bytes:
@@ -299,11 +329,29 @@ def test_the_console_shows_the_last_verdict_with_its_report(client, home):
     data = client.get("/console.json").json()
     (model,) = data["models"]
     assert model["verdict"]["verdict"] == "drift"
-    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat()}]
+    assert model["decisions"] == [{"kind": "retrain", "reason": "drift", "at": at.isoformat(), "times": 1}]
     assert data["links"].keys() == {"prefect", "mlflow", "api"}
     shown = client.get(model["verdict"]["report"])
     assert shown.status_code == 200
     assert shown.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_the_console_says_what_is_known_of_quality_and_what_is_not(client, home):
+    (model,) = client.get("/console.json").json()["models"]
+    assert model["quality"] is None
+    window = {"from": "2011-04-04T00:00:00+00:00", "to": "2011-04-11T00:00:00+00:00", "answered": 168, "labelled": 0,
+              "coverage": 0.0, "metric": None, "estimate": 31.0, "low": 27.0, "high": 35.0}  # fmt: skip
+    said = {
+        "coverage": {"answered": 168, "labelled": 0, "share": 0.0, "early": 0, "expired": 0},
+        "windows": [window],
+        "estimate": None,
+        "impact": {"harm": None, "check": None, "columns": [], "reason": "Not known."},
+    }
+    QualityRows(home.ledger).record_look("toy", 1, said, datetime(2011, 4, 15, tzinfo=UTC))
+    (model,) = client.get("/console.json").json()["models"]
+    assert model["quality"]["windows"] == [window]
+    assert model["quality"]["said"][0] == "Labels have come for 0 of 168 answers (0%)."
+    assert client.get("/v1/models/toy").json()["quality"]["impact"]["harm"] is None
 
 
 def test_an_installation_without_models_says_what_to_do(make_home):

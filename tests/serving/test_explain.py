@@ -176,6 +176,7 @@ def test_what_is_refused(trained_client, monkeypatch):
     path = "/v1/models/amount/predict?explain"
     assert trained_client.post(f"{path}=true", json={"rows": [ROW] * 101}).status_code == 413
     assert trained_client.post(f"{path}=maybe", json={"rows": [ROW]}).status_code == 422
+    assert trained_client.post(f"{path}=true&explain=false", json={"rows": [ROW]}).status_code == 422
     assert trained_client.post(f"{path}=true", json={"rows": [ROW | {"size": "many"}]}).json()["column"] == "size"
     arrow = {"content-type": "application/vnd.apache.parquet"}
     assert trained_client.post(f"{path}=true", content=b"x", headers=arrow).status_code == 415

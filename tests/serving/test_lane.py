@@ -1,19 +1,28 @@
 """The fast lane over real sockets: what it answers is what the app would have answered, and in the order that was asked."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 
+from serving import lane
+from serving.admission import TOO_MUCH, Overloaded
+from serving.champions import Champions
 from serving.decode import decode_predict, to_columns
+from serving.http import Connection
+from serving.lane import Lane
+from serving.metrics import Metrics
+from serving.releases import Releases
 from serving.typed import TypedRows
 from treadle.bundle import Manifest
-from treadle.ledger import Ledger
+from treadle.ledger import Journal, Ledger
 
 from .conftest import COLUMNS, ROW  # noqa: TID252 - a test's own helpers
 
@@ -183,3 +192,66 @@ def test_slow_callers_are_cut_off_and_others_are_not(home, serve, eventually):
             )
         for connection in slow:
             connection.close()
+
+
+class Noted:
+    """A caller who notes what becomes of his request."""
+
+    def __init__(self):
+        self.got = None
+
+    def answer(self, content):
+        self.got = len(json.loads(content)["predictions"])
+
+    def refuse(self, error):
+        self.got = error.status
+
+    def hand_over(self):
+        self.got = "the long way"
+
+
+def test_more_than_a_turn_can_do_is_refused_at_once_and_the_next_turn_is_free(home, monkeypatch):
+    monkeypatch.setattr(lane, "FEWEST_WAITING", 100)
+    champions = Champions(home.settings, home.ledger)
+    champions.refresh()
+    metrics, journal = Metrics(), Journal(home.settings.journal_dir)
+    body = json.dumps({"rows": [ROW] * 40}).encode()
+
+    async def turns(slow):
+        taken = Lane(champions, journal, metrics, Releases(home.settings, home.ledger, champions))
+        callers = []
+        for _ in range(2):
+            taken.flush()
+            monkeypatch.setattr(lane, "TURN_S", 0.0 if slow else 60.0)
+            callers.append([Noted() for _ in range(6)])
+            for caller in callers[-1]:
+                assert taken.take(caller, "toy", body)
+        for _ in range(4):
+            await asyncio.sleep(0)  # a turn each
+        return [[caller.got for caller in turn] for turn in callers]
+
+    assert asyncio.run(turns(slow=False)) == [[40] * 6] * 2
+    assert asyncio.run(turns(slow=True)) == [[40] * 6, [40, 40, 40, 503, 503, 503]]  # a first turn knows no speed yet
+    assert b"treadle_refused_total 3.0" in metrics.text()
+    journal.close()
+
+
+def test_a_refusal_of_the_lane_is_the_apps(client, monkeypatch):
+    sent = []
+    transport = SimpleNamespace(write=sent.append, is_closing=lambda: False)
+    connection = Connection.__new__(Connection)
+    connection.url, connection.transport, connection.loop = (
+        PREDICT.encode(),
+        transport,
+        SimpleNamespace(time=lambda: 0.0),
+    )
+    connection.server_state = SimpleNamespace(default_headers=[(b"date", b"today")], total_requests=0)
+    connection.refuse(Overloaded(TOO_MUCH))
+    head, _, content = b"".join(sent).partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    monkeypatch.setattr(client.app.state.admission, "_most_requests", 0)
+    reply = client.post(PREDICT, json={"rows": [ROW]})
+    assert (first, json.loads(content)) == ("HTTP/1.1 503 Service Unavailable", reply.json())
+    assert headers["retry-after"] == "1"
+    assert {**headers, "x-request-id": ""} == {**reply.headers, "date": "today", "x-request-id": ""}

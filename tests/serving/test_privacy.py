@@ -4,10 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
 from serving.app import create_app
+from serving.protocols.arrow import STREAM
 from treadle.bundle import Manifest, Smoke
 from treadle.erasure import erase
 from treadle.errors import BadProject
@@ -18,6 +20,8 @@ from treadle.project import Project
 from .conftest import COLUMNS, ROW, graph  # noqa: TID252 - a test's own helpers
 
 CANARY, OTHER = "canary-4711-person", "somebody-else-entirely"
+WAYS = 6
+"""Requests of `ask_every_way` that are answered, a row each."""
 
 
 def found(folder: Path, text: str) -> list[str]:
@@ -57,6 +61,12 @@ def ask_every_way(client: TestClient) -> None:
         {"name": "season", "datatype": "BYTES", "shape": [1], "data": [CANARY]},
     ]
     assert client.post("/v2/models/toy/infer", json={"inputs": inputs}).status_code == 200
+    assert client.post("/v1/models/toy/predict?explain=true", json={"rows": [row]}).status_code == 200
+    table, sink = pa.Table.from_pylist([row]), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    arrow = {"content": sink.getvalue().to_pybytes(), "headers": {"content-type": STREAM}}
+    assert client.post("/v1/models/toy/predict", **arrow).status_code == 200
     assert client.post("/v1/models/toy/predict", json={"rows": [row | {"temp": "warm"}]}).status_code == 422
 
 
@@ -66,7 +76,7 @@ def test_what_is_not_kept_is_nowhere(make_home, eventually, how):
     add(home, season=how)
     with TestClient(create_app(home.settings)) as client:
         ask_every_way(client)
-        eventually(lambda: len(home.ledger.window("toy", 10)) == 4)
+        eventually(lambda: len(home.ledger.window("toy", 10)) == WAYS)
         assert found(home.settings.home, CANARY) == []
     stands_for = pseudonym(CANARY, privacy_key(home.settings))
     kept = {row.features.get("season") for row in home.ledger.window("toy", 10)}
@@ -82,7 +92,7 @@ def test_an_erased_subject_is_nowhere_and_others_stay(make_home, eventually, how
         ask_every_way(client)
         client.post("/v1/models/toy/feedback", json={"labels": [{"id": "mine", "label": 1}]})
         client.post("/v1/models/toy/predict", json={"rows": [ROW | {"season": OTHER}]})
-        eventually(lambda: len(home.ledger.window("toy", 10)) == 5)
+        eventually(lambda: len(home.ledger.window("toy", 10)) == WAYS + 1)
     frame = pd.DataFrame({"season": [CANARY, OTHER], "temp": [1.0, 2.0]})
     table = settings.state_dir / "turns" / "toy" / "run" / "rows.parquet"
     report = settings.reports_dir / "toy" / "drift.html"
@@ -91,13 +101,13 @@ def test_an_erased_subject_is_nowhere_and_others_stay(make_home, eventually, how
     frame.to_parquet(table)
     report.write_text(f"<p>{CANARY}</p>")
     done = erase(settings, home.ledger, project(season=how), CANARY, "ann")
-    assert (done.predictions, len(done.changed), len(done.removed)) == (4, 1, 1)
+    assert (done.predictions, len(done.changed), len(done.removed)) == (WAYS, 1, 1)
     assert found(settings.home, CANARY) == []
     assert found(settings.home, pseudonym(CANARY, privacy_key(settings))) == []
     assert pd.read_parquet(table)["season"].tolist() == [OTHER]
     assert len(home.ledger.window("toy", 10)) == 1
     (row,) = last(home.ledger.engine, 1)
-    assert (row.who, row.what, row.subject, row.before) == ("ann", "erase", "toy", 4)
+    assert (row.who, row.what, row.subject, row.before) == ("ann", "erase", "toy", WAYS)
 
 
 def test_a_project_that_does_not_say_whose_rows_are_is_told(home):

@@ -1,11 +1,10 @@
-"""What the decision weighs: read from the ledger, also when clocks disagree."""
+"""What the decision weighs: read from the ledger, also when clocks disagree; and what the Prefect UI shows of it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.decide import _circumstances
-from treadle.ledger import Ledger
-from treadle.policy import decide
+from tasks.decide import _page
+from treadle.governor import Governor
+from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.project import Project
 
 PROJECT = Project.model_validate(
@@ -13,17 +12,23 @@ PROJECT = Project.model_validate(
         "name": "toy",
         "problem": "tabular-regression",
         "data": {"source": "toy.csv", "target": "amount"},
-        "retrain": {"cooldown": "6h"},
+        "retrain": {"cooldown": "6h", "min_new_labels": 1},
     }
 )
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def weigh(tmp_path, retrained_at: datetime):
+def governed(tmp_path):
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.add_predictions([Prediction("p", "toy", 1, NOW, "{}", "{}")])
+    ledger.add_feedback("toy", [Feedback("p", 1.0, NOW)])
+    return Governor(ledger, PROJECT), ledger
+
+
+def weigh(tmp_path, retrained_at: datetime):
+    governor, ledger = governed(tmp_path)
     ledger.record_decision("toy", "retrain", "drift", {}, retrained_at)
-    now = replace(_circumstances(ledger, "toy", NOW), new_labels=1000)
-    return decide("drift", "inputs moved.", PROJECT, now)
+    return governor.weigh("drift", "inputs moved.", NOW).decision
 
 
 def test_a_clock_that_was_set_back_does_not_end_the_cooldown(tmp_path):
@@ -34,3 +39,13 @@ def test_a_clock_that_was_set_back_does_not_end_the_cooldown(tmp_path):
 
 def test_a_retrain_of_another_year_does_not_stop_a_replay(tmp_path):
     assert weigh(tmp_path, NOW + timedelta(days=4000)).retrain
+
+
+def test_the_page_says_why_and_counts_what_was_suppressed(tmp_path):
+    governor, _ = governed(tmp_path)
+    for minute in range(3):
+        outcome = governor.weigh("drift", "inputs moved.", NOW + timedelta(minutes=minute))
+    page = _page(outcome, governor.standing(NOW))
+    assert "**No retrain by the rule `cooldown`.** drift, but the last retrain was 2m ago" in page
+    assert "| cooldown | 2 |" in page
+    assert "2 of them wait" in page

@@ -73,6 +73,13 @@ def test_the_card_tells_what_a_reader_asks():
         assert line in card.splitlines()
 
 
+def test_the_card_says_how_much_of_the_past_was_learned_from():
+    card = render_card(replace(CARD, history="**12w.** It had the lowest mean loss."))
+    data = card[card.index("## What it learned from") : card.index("## How good it is")]
+    assert "How much of the past: **12w.** It had the lowest mean loss." in data
+    assert "How much of the past" not in render_card(CARD)
+
+
 def test_what_comes_from_the_data_is_escaped():
     card = render_card(CARD).split("## How to call it")[0]
     assert "<b>" not in card

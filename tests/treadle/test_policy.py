@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from treadle.policy import Circumstances, decide
+from treadle.policy import NIGHTLY, RULES, Circumstances, Streak, decide
 from treadle.project import Project
+from treadle.settings import CHECKOUT
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PROJECT = Project.model_validate(
@@ -45,12 +46,44 @@ def test_other_verdicts_do_not(verdict):
         ({"new_labels": 49}, "only 49"),
         ({"cpu_minutes": 60}, "60 of 60 CPU minutes"),
         ({"retrains": [NOW + timedelta(hours=1)]}, "cooldown"),
+        ({"asked": NOW - timedelta(hours=1)}, "asked for at 2024-05-01 11:00 has not begun yet"),
+        ({"harm": 0.01}, "raise the loss by 1.0% only; below 2.0%"),
+        ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "3 challengers in a row"),
+        ({"streak": Streak(3, NOW + timedelta(hours=2), 0)}, "the breaker is open"),
     ],
 )
 def test_each_rule_objects(changes, why):
     decision = decide("drift", "", PROJECT, circumstances(**changes))
     assert not decision.retrain
     assert why in decision.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"harm": 0.02},
+        {"streak": Streak(2, NOW, 0)},
+        {"streak": Streak(3, NOW - timedelta(days=3), 0)},
+        {"streak": Streak(9, NOW, 500)},
+        {"streak": Streak(9, NOW + timedelta(days=30), 0)},
+    ],
+)
+def test_rules_that_are_not_met_let_it_through(changes):
+    assert decide("drift", "", PROJECT, circumstances(**changes)).retrain
+
+
+def test_harm_speaks_of_inputs_and_not_of_quality():
+    assert decide("quality-loss", "", PROJECT, circumstances(harm=0.0)).retrain
+
+
+def test_a_decision_names_its_rule_and_a_night_has_its_own():
+    loud = circumstances(in_flight=True, new_labels=0)
+    assert decide("drift", "", PROJECT, loud).rule == "in-flight"
+    assert decide("drift", "", PROJECT, circumstances()).rule is None
+    assert decide(NIGHTLY, "", PROJECT, circumstances(new_labels=0, retrains=[NOW])).retrain
+    assert decide(NIGHTLY, "", PROJECT, circumstances(cpu_minutes=60)).rule == "budget"
+    text = (CHECKOUT / "docs" / "retraining.md").read_text(encoding="utf-8")
+    assert all(f"| `{rule}` |" in text for rule in RULES)
 
 
 def test_a_wrong_date_far_ahead_does_not_stop_all_retraining():

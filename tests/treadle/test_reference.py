@@ -1,6 +1,7 @@
 """The reference says what error is normal, from rows that the fold had not seen; evidence is kept and forgotten."""
 
 import numpy as np
+import pandas as pd
 
 from treadle.evidence import Evidence
 from treadle.problems import load_problem
@@ -35,6 +36,9 @@ def test_losses_are_out_of_fold_and_days_are_whole(toy, tmp_path):
     assert np.array_equal(kept.losses, reference.losses)
     assert kept.timed
     assert kept.rows.equals(reference.rows)
+    assert np.array_equal(kept.answers, answer)
+    assert np.array_equal(kept.targets, judged["amount"])
+    assert kept.judged.equals(reference.rows.tail(len(judged)).reset_index(drop=True))
     assert load_reference(tmp_path / "2") is None
 
 
@@ -49,3 +53,32 @@ def test_the_holdout_is_frozen_once(settings):
     assert evidence.seen(4) == set()
     evidence.forget()
     assert evidence.holdout() is None
+
+
+def test_a_reference_of_an_earlier_release_is_read(toy, tmp_path):
+    schema, frame = toy("tabular-regression")
+    frame[["size", "plan"]].to_parquet(tmp_path / "reference.parquet", index=False)
+    np.savez(tmp_path / "losses.npz", losses=np.ones(3), days=np.arange(3), timed=np.array([True]))
+    kept = load_reference(tmp_path)
+    assert (len(kept.losses), kept.answers, kept.targets, kept.judged) == (3, None, None, None)
+    keep_reference(kept, tmp_path / "again")
+    assert load_reference(tmp_path / "again").losses.tolist() == [1, 1, 1]
+
+
+def test_rows_that_are_erased_take_their_losses_with_them(toy, tmp_path):
+    schema, frame = toy("tabular-classification")
+    problem = load_problem("tabular-classification")
+
+    class Coin:
+        def predict_proba(self, X):
+            return np.column_stack([1 - X["member"].fillna(0) / 2, X["member"].fillna(0) / 2])
+
+    reference, _, _ = make_reference(frame, schema, problem, "log_loss", lambda rows: Coin(), seed=0)
+    keep_reference(reference, tmp_path)
+    table = pd.read_parquet(tmp_path / "reference.parquet")
+    table[table["plan"] != "basic"].to_parquet(tmp_path / "reference.parquet", index=False)
+    kept = load_reference(tmp_path)
+    stay = (reference.judged["plan"] != "basic").to_numpy()
+    assert np.array_equal(kept.losses, reference.losses[stay])
+    assert kept.answers.shape == (int(stay.sum()), 2)
+    assert len(kept.judged) == len(kept.targets) == len(kept.losses)

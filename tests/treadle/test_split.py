@@ -1,13 +1,16 @@
 """The split: by time, by group or stratified, seeded, and never leaking."""
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from treadle.data import AT, ROW, conform, infer_schema
+from treadle.data import AT, ROW, SOURCE, conform, infer_schema
 from treadle.errors import BadData
+from treadle.history import History
 from treadle.project import Data, Project
-from treadle.split import MIN_JUDGES, split_rows
+from treadle.split import MIN_JUDGES, bound, split_rows
 
 
 def project(problem="tabular-regression", **changes):
@@ -94,10 +97,44 @@ def test_without_new_rows_the_holdout_judges(toy_table):
 
 
 def test_history_bounds_what_is_learned_from(toy_table):
-    made = project(data={"time": "when"}, retrain={"history": "10d"})
+    made = project(data={"time": "when"})
     frame, schema = frame_of(toy_table, made)
-    split = split_rows(frame, made, schema, frozen=None, seen=None)
-    assert at(frame, split.train).min() >= frame[AT].max() - pd.Timedelta("10d")
+    whole = split_rows(frame, made, schema, frozen=None, seen=None)
+    split = bound(whole, frame, made, schema, History(window=timedelta(days=10)))
+    assert at(frame, split.train + split.valid).min() >= frame[AT].max() - pd.Timedelta(days=10)
+    assert at(frame, split.train).max() < at(frame, split.valid).min()
+    assert (split.test, split.holdout) == (whole.test, whole.holdout)
+    assert set(split.train + split.valid + split.left_out) == set(whole.train + whole.valid)
+    assert bound(split, frame, made, schema, History(window=timedelta(days=10))) == split
+
+
+def test_rows_that_were_too_old_to_learn_from_do_not_judge_later(toy_table):
+    """They are older than what the champion learned from: a retrain is judged by what came after."""
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    first = split_rows(frame[:500], made, schema, frozen=None, seen=None)
+    narrow = bound(first, frame[:500], made, schema, History(window=timedelta(days=10)))
+    seen = set(narrow.train + narrow.valid + narrow.test + narrow.left_out)
+    again = split_rows(frame, made, schema, frozen=set(first.holdout), seen=seen)
+    assert at(frame, again.test).min() > at(frame, first.test).max()
+    assert len(again.test) == 50
+
+
+def test_a_window_that_leaves_nothing_says_so(toy_table):
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    whole = split_rows(frame, made, schema, frozen=None, seen=None)
+    with pytest.raises(BadData, match="No rows are left for the train part"):
+        bound(whole, frame, made, schema, History(window=timedelta(hours=1)))
+
+
+def test_labels_that_callers_sent_are_never_in_the_frozen_holdout(toy_table):
+    made = project(data={"time": "when"})
+    frame, schema = frame_of(toy_table, made)
+    frame[SOURCE] = np.where(np.arange(600) % 3 == 0, "feedback", "table")
+    holdout = split_rows(frame, made, schema, frozen=None, seen=None).holdout
+    assert len(holdout) > 20
+    assert set(frame.set_index(ROW)[SOURCE][list(holdout)]) == {"table"}
 
 
 def test_too_few_rows_and_too_rare_classes_are_named(toy_table):

@@ -51,6 +51,7 @@ class Forest:
         valid: tuple[pd.DataFrame, np.ndarray] | None = None,  # noqa: ARG002
         seed: int = 0,
         report: Report | None = None,  # noqa: ARG002
+        weights: np.ndarray | None = None,
     ) -> Fitted:
         """Fit all trees; there is nothing to prune."""
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -70,7 +71,12 @@ class Forest:
             n_jobs=1,
         )
         encoder = TableEncoder([c.model_dump() for c in schema.features], "ordinal", smooth=False, impute=True)
-        return Fitted(Pipeline([("encode", encoder), ("model", estimator)]).fit(X, y), dict(params))
+        pipeline = Pipeline([("encode", encoder), ("model", estimator)])
+        return Fitted(pipeline.fit(X, y, model__sample_weight=weights), dict(params))
+
+    def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A quarter of the trees."""
+        return dict(params) | {"trees": max(20, int(params["trees"]) // 4)}
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """By skl2onnx, behind the encoder's own graph."""

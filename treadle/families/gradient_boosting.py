@@ -66,6 +66,7 @@ class GradientBoosting:
         valid: tuple[pd.DataFrame, np.ndarray] | None = None,
         seed: int = 0,
         report: Report | None = None,
+        weights: np.ndarray | None = None,
     ) -> Fitted:
         """Fit; with valid rows, stop when the metric has not improved for 60 rounds and report every 20."""
         from sklearn.pipeline import Pipeline
@@ -78,13 +79,14 @@ class GradientBoosting:
         matrix = encoder.fit(X, y).transform(X)
         estimator = _estimator(params, y, schema, seed)
         if valid is None:
-            estimator.fit(matrix, y)
+            estimator.fit(matrix, y, sample_weight=weights)
         else:
             score = _Score(problem, metric)
             estimator.set_params(metric="None")  # ours alone shall stop it
             estimator.fit(
                 matrix,
                 y,
+                sample_weight=weights,
                 eval_X=encoder.transform(valid[0]),
                 eval_y=valid[1],
                 eval_metric=score,
@@ -94,6 +96,12 @@ class GradientBoosting:
         if valid is not None:
             fitted["rounds"] = max(10, int(estimator.best_iteration_ or estimator.n_estimators_))
         return Fitted(Pipeline([("encode", encoder), ("model", estimator)]), fitted)
+
+    def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A quarter of the rounds at four times the rate."""
+        rate = min(0.3, 4 * float(params["rate"]))
+        rounds = round(int(params["rounds"]) * float(params["rate"]) / rate)
+        return dict(params) | {"rate": rate, "rounds": max(20, rounds)}
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """By onnxmltools, behind the encoder's own graph."""

@@ -44,6 +44,7 @@ class Linear:
         valid: tuple[pd.DataFrame, np.ndarray] | None = None,  # noqa: ARG002
         seed: int = 0,
         report: Report | None = None,  # noqa: ARG002
+        weights: np.ndarray | None = None,
     ) -> Fitted:
         """Fit in one go; there is nothing to prune."""
         from sklearn.linear_model import LogisticRegression, Ridge
@@ -60,7 +61,13 @@ class Linear:
             else Ridge(alpha=strength)
         )
         encoder = TableEncoder([c.model_dump() for c in schema.features], "onehot", smooth=True)
-        return Fitted(Pipeline([("encode", encoder), ("model", estimator)]).fit(X, y), dict(params))
+        return Fitted(
+            Pipeline([("encode", encoder), ("model", estimator)]).fit(X, y, model__sample_weight=weights), dict(params)
+        )
+
+    def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The recipe itself: it is cheap."""
+        return dict(params)
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """By skl2onnx, behind the encoder's own graph."""

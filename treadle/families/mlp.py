@@ -52,6 +52,7 @@ class Mlp:
         valid: tuple[pd.DataFrame, np.ndarray] | None = None,
         seed: int = 0,
         report: Report | None = None,
+        weights: np.ndarray | None = None,
     ) -> Fitted:
         """Fit; with valid rows, the best epoch by the metric is kept and becomes the `epochs` of the refit."""
         from sklearn.pipeline import Pipeline
@@ -79,11 +80,16 @@ class Mlp:
             y,
             valid=None if valid is None else (encoder.transform(valid[0]), valid[1]),
             score=lambda truth, answer: sign * judged.score(truth, answer),
+            weights=weights,
             report=None if report is None else lambda epoch, score: report(epoch, sign * score),
         )
         return Fitted(
             Pipeline([("encode", encoder), ("model", network)]), dict(params) | {"epochs": network.best_epoch_}
         )
+
+    def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A third of the epochs."""
+        return dict(params) | {"epochs": max(5, int(params["epochs"]) // 3)}
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """A graph of our own: gathers, three matrix products, a softmax."""

@@ -56,6 +56,7 @@ class Network(BaseEstimator):
         valid: tuple[np.ndarray, np.ndarray] | None = None,
         score: Callable[[np.ndarray, np.ndarray], float] | None = None,
         report: Callable[[int, float], None] | None = None,
+        weights: np.ndarray | None = None,
     ) -> Self:
         """Train; with valid rows, keep the best epoch and stop eight epochs after it.
 
@@ -65,6 +66,7 @@ class Network(BaseEstimator):
             valid: The same for rows that only judge.
             score: Takes target and answers, lower is better.
             report: Called with each epoch's score; may raise to stop the trial.
+            weights: What each row counts in the loss (n,), 1 on average; all alike when left out.
         """
         import torch
 
@@ -73,12 +75,12 @@ class Network(BaseEstimator):
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)
-                self._train(X, y, valid, score, report)
+                self._train(X, y, valid, score, report, weights)
         finally:
             torch.set_num_threads(threads)
         return self
 
-    def _train(self, X: np.ndarray, y: np.ndarray, valid: Any, score: Any, report: Any) -> None:
+    def _train(self, X: np.ndarray, y: np.ndarray, valid: Any, score: Any, report: Any, weights: Any) -> None:
         import torch
 
         self.centre_ = 0.0 if self.n_classes else float(np.mean(y))
@@ -88,14 +90,15 @@ class Network(BaseEstimator):
         rows = torch.tensor(np.asarray(X, dtype=np.float32))
         net = self._build(X.shape[1] - len(self.cardinalities))
         optimizer = torch.optim.AdamW(net.parameters(), lr=self.rate, weight_decay=self.decay)
-        loss = torch.nn.CrossEntropyLoss() if self.n_classes else torch.nn.MSELoss()
+        loss = (torch.nn.CrossEntropyLoss if self.n_classes else torch.nn.MSELoss)(reduction="none")
+        counts = torch.ones(len(rows)) if weights is None else torch.tensor(np.asarray(weights, dtype=np.float32))
         best, self.best_epoch_, weights = np.inf, self.epochs, {}
         for epoch in range(self.epochs):
             net.train()
             for batch in torch.randperm(len(rows)).split(BATCH_ROWS):
                 if len(batch) > 1:
                     optimizer.zero_grad()
-                    loss(net(rows[batch]), target[batch]).backward()
+                    (loss(net(rows[batch]), target[batch]) * counts[batch]).mean().backward()
                     optimizer.step()
             if valid is None:
                 continue

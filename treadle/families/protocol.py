@@ -57,13 +57,30 @@ class Family(Protocol):
         valid: tuple[pd.DataFrame, np.ndarray] | None = None,
         seed: int = 0,
         report: Report | None = None,
+        weights: np.ndarray | None = None,
     ) -> Fitted:
         """Fit on conformed rows (n, columns) and an encoded target (n,); same input and seed, same model.
+
+        Args:
+            X: The rows.
+            y: Their targets.
+            params: All of the family's parameters.
+            problem: Knows the metrics.
+            schema: Knows the columns.
+            metric: The metric by which valid rows judge.
+            valid: Rows and targets that judge while it is fitted, and say when to stop.
+            seed: Of all chance in it.
+            report: Told of each step.
+            weights: What each row counts (n,), 1 on average; all alike when left out.
 
         Raises:
             BadData: There are no rows, or a class is missing among them.
             BadProject: A parameter is not one of this family's.
         """
+        ...
+
+    def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A cheaper recipe that tells good rows to learn from as this one does; for back-tests with many fits."""
         ...
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:

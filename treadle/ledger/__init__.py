@@ -1,8 +1,10 @@
 """The ledger: predictions, labels, champions, verdicts, decisions and costs, in one SQL database."""
 
+from treadle.ledger.alerts import Alert, AlertBook
 from treadle.ledger.drain import Drain, carried_before
-from treadle.ledger.journal import Entry, Exchange, Journal
+from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.quality import QualityRows
 from treadle.ledger.ready import ANSWERED, ReadyCall, ReadyCalls
 from treadle.ledger.records import (
     Champion,
@@ -11,6 +13,8 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
+    QualityWindow,
     Release,
     Row,
     VerdictRow,
@@ -20,6 +24,8 @@ from treadle.ledger.releases import Releases, ShadowAnswer
 
 __all__ = [
     "ANSWERED",
+    "Alert",
+    "AlertBook",
     "Champion",
     "Counts",
     "DecisionRow",
@@ -31,6 +37,9 @@ __all__ = [
     "Lease",
     "Ledger",
     "Prediction",
+    "Promotion",
+    "QualityRows",
+    "QualityWindow",
     "ReadyCall",
     "ReadyCalls",
     "Release",
@@ -40,4 +49,5 @@ __all__ = [
     "VerdictRow",
     "Version",
     "carried_before",
+    "on_their_way",
 ]

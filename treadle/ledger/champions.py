@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict, NotFound
+from treadle.ledger.alert_rows import follow_swap
 from treadle.ledger.audit import record
-from treadle.ledger.records import Champion, Lease, to_us
+from treadle.ledger.records import Champion, Lease, Promotion, from_us, to_us
 from treadle.ledger.tables import champions, leases, promotions, versions
 
 
@@ -26,6 +27,15 @@ def _champion_row(connection: Connection, model: str) -> Champion | None:
     row = champions.c
     found = connection.execute(select(row.version, row.previous, row.fence).where(row.model == model)).first()
     return Champion(*found) if found else None
+
+
+def read_promotion(engine: Engine, model: str) -> Promotion | None:
+    """The swap that made the champion, `None` before the first."""
+    p = promotions.c
+    query = select(p.version, p.from_version, p.fence, p.verdict, p.reason, p.at_us)
+    with engine.connect() as connection:
+        found = connection.execute(query.where(p.model == model).order_by(p.seq.desc()).limit(1)).first()
+    return Promotion(*found[:-1], from_us(found[-1])) if found else None
 
 
 def swap_champion(
@@ -98,6 +108,7 @@ def swap_within(
             reason=reason, figures=json.dumps(figures, default=str), at_us=to_us(at),
         )
     )  # fmt: skip
+    follow_swap(connection, model, version, is_rollback=verdict == "rollback")
     record(connection, who, "rollback" if verdict == "rollback" else "promote", model, expected, version)
     return Champion(version, expected, fence)
 

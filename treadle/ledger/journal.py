@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,6 +151,19 @@ def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
             return
         yield end, _decode(content[begin:end])
         offset = end
+
+
+def on_their_way(folder: Path, model: str, ids: Collection[str]) -> set[str]:
+    """Which of some predictions of a model are in the journals of a folder: answered, and perhaps not in the ledger yet."""
+    found: set[str] = set()
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # carried meanwhile
+            continue
+        for _, records in read_frames(content):
+            found |= {row.id for row in entries(records) if row.model == model and row.id in ids}
+    return found
 
 
 class _Rows(msgspec.Struct):

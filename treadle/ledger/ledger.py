@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from treadle.errors import Conflict, NotFound, Unavailable
+from treadle.errors import Conflict, Unavailable
+from treadle.ledger import alert_rows
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.audit import Outcome, keep_anchor, record
 from treadle.ledger.database import LaterEngine, open_engine
 from treadle.ledger.journal import Entry
+from treadle.ledger.labels import add_labels, adopt, settle_early
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -25,6 +27,7 @@ from treadle.ledger.records import (
     Feedback,
     Lease,
     Prediction,
+    Promotion,
     Row,
     VerdictRow,
     Version,
@@ -35,12 +38,19 @@ from treadle.ledger.tables import (
     audit,
     costs,
     decisions,
+    early_labels,
     feedback,
+    governors,
     predictions,
+    quality_looks,
+    quality_windows,
     ready_calls,
     release_evidence,
     releases,
+    set_aside,
     shadow_answers,
+    slots,
+    triggers,
     verdicts,
     versions,
 )
@@ -51,7 +61,6 @@ log = logging.getLogger("treadle.ledger")
 _INSERT = (
     "INSERT INTO predictions (id, model, version, at_us, arrived_us, features, answer) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_MANY = 500  # ids in one IN list
 
 
 class Ledger:
@@ -134,6 +143,7 @@ class Ledger:
                     connection.exec_driver_sql(_INSERT, list(map(tuple, rows)))
                 else:
                     connection.execute(insert(predictions), [row._asdict() for row in rows])
+                adopt(connection, (row.id for row in rows))
         except IntegrityError as error:
             raise Conflict(
                 "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
@@ -152,57 +162,22 @@ class Ledger:
                 from sqlalchemy.dialects.postgresql import insert as upsert
 
                 connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
+            adopt(connection, (row.id for row in rows))
 
-    def add_feedback(self, model: str, labels: Sequence[Feedback], attempts: int = 3) -> Counts:
-        """Commit labels, all or none; the same label again changes nothing.
+    def add_feedback(
+        self, model: str, labels: Sequence[Feedback], early: Container[str] = (), key_id: str | None = None
+    ) -> Counts:
+        """Commit labels, all or none; the same label again changes nothing; see `treadle.ledger.labels.add_labels`.
 
         Raises:
-            NotFound: An id was never answered by this model.
+            NotFound: An id was never answered by this model, and is not among those whose labels may come `early`.
             Conflict: A prediction has another label already.
         """
-        wanted = {label.id: label for label in labels}
-        known = self._labels_of(model, list(wanted))
-        unknown = [row for row, label in enumerate(labels) if label.id not in known]
-        if unknown:
-            raise NotFound(f"{_which(unknown)} names no prediction of '{model}'; no label of this request was stored.")
-        texts = {i: json.dumps(label.label) for i, label in wanted.items()}
-        clash = [
-            row
-            for row, label in enumerate(labels)
-            if {json.dumps(label.label), known[label.id] or texts[label.id]} != {texts[label.id]}
-        ]
-        if clash:
-            raise Conflict(
-                f"{_which(clash)} differs from one that is there already; no label of this request was stored."
-            )
-        new = [i for i, text in known.items() if text is None]
-        now = to_us(datetime.now(UTC))
-        rows = [
-            {"id": i, "model": model, "label": texts[i], "at_us": to_us(wanted[i].at), "arrived_us": now} for i in new
-        ]
-        try:
-            with self.engine.begin() as connection:
-                if rows:
-                    connection.execute(insert(feedback), rows)
-        except IntegrityError:  # the same labels came twice at once: what is there now decides
-            if attempts == 0:
-                raise Conflict(
-                    "These labels are being written by others again and again; send them once more."
-                ) from None
-            return self.add_feedback(model, labels, attempts - 1)
-        return Counts(len(new), len(labels) - len(new))
+        return add_labels(self.engine, model, labels, early, key_id=key_id)
 
-    def _labels_of(self, model: str, ids: list[str]) -> dict[str, str | None]:
-        """The label texts of the predictions that are there, `None` where unlabelled."""
-        found: dict[str, str | None] = {}
-        joined = predictions.outerjoin(feedback, feedback.c.id == predictions.c.id)
-        with self.engine.connect() as connection:
-            for begin in range(0, len(ids), _MANY):
-                some = ids[begin : begin + _MANY]
-                query = select(predictions.c.id, feedback.c.label).select_from(joined)
-                query = query.where(predictions.c.model == model, predictions.c.id.in_(some))
-                found |= {row.id: row.label for row in connection.execute(query)}
-        return found
+    def settle_early(self, model: str) -> tuple[int, int]:
+        """Join labels that came before their predictions; how many wait still, and how many waited too long."""
+        return settle_early(self.engine, model, datetime.now(UTC))
 
     def window(self, model: str, rows: int, until: datetime | None = None, version: int | None = None) -> list[Row]:
         """The newest predictions by event time, oldest first, with the labels known by `until`."""
@@ -223,6 +198,20 @@ class Ledger:
             query = query.where(predictions.c.version == version)
         return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
 
+    def labelled_after(self, model: str, version: int, since: datetime, until: datetime, oldest: int) -> list[Row]:
+        """The `oldest` predictions of a version after `since` whose label was known by `until`, oldest first."""
+        p = predictions.c
+        query = _rows(until, p.model == model, p.version == version, labelled=True)
+        query = query.where(p.at_us > to_us(since), p.at_us <= to_us(until))
+        return self._read(query.order_by(p.at_us, p.id).limit(oldest))
+
+    def givers(self, model: str) -> dict[str, str]:
+        """Which key gave the label of each prediction; not of labels that came without a key, or that a person vouched for."""
+        f = feedback.c
+        query = select(f.id, f.key_id).where(f.model == model, f.key_id.is_not(None), f.vouched.is_(False))
+        with self.engine.connect() as connection:
+            return {row.id: row.key_id for row in connection.execute(query)}
+
     def _read(self, query: Any) -> list[Row]:
         with self.engine.connect() as connection:
             return [
@@ -236,6 +225,15 @@ class Ledger:
         query = query.where(predictions.c.model == model)
         if since is not None:
             query = query.where(predictions.c.at_us > to_us(since))
+        if until is not None:
+            query = query.where(feedback.c.at_us <= to_us(until))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_labels_since(self, model: str, since: datetime, until: datetime | None = None) -> int:
+        """How many labels became known after `since` and by `until`."""
+        query = select(func.count()).select_from(feedback)
+        query = query.where(feedback.c.model == model, feedback.c.at_us > to_us(since))
         if until is not None:
             query = query.where(feedback.c.at_us <= to_us(until))
         with self.engine.connect() as connection:
@@ -290,6 +288,10 @@ class Ledger:
     def champion(self, model: str) -> Champion | None:
         """The champion, `None` before the first promotion."""
         return champion_rows.read_champion(self.engine, model)
+
+    def last_promotion(self, model: str) -> Promotion | None:
+        """How the champion became it, `None` before the first."""
+        return champion_rows.read_promotion(self.engine, model)
 
     def champions(self) -> dict[str, Champion]:
         """Every model's champion."""
@@ -369,11 +371,15 @@ class Ledger:
             ]
 
     def record_decision(self, model: str, kind: str, reason: str, figures: dict[str, Any], at: datetime) -> None:
-        """Write down a decision and why."""
-        self._insert(
-            decisions, model=model, kind=kind, reason=reason, figures=json.dumps(figures, default=str),
-            at_us=to_us(at), arrived_us=to_us(datetime.now(UTC)),
-        )  # fmt: skip
+        """Write down a decision and why, and what it means for the alerts."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                insert(decisions).values(
+                    model=model, kind=kind, reason=reason, figures=json.dumps(figures, default=str),
+                    at_us=to_us(at), arrived_us=to_us(datetime.now(UTC)),
+                )
+            )  # fmt: skip
+            alert_rows.follow_decision(connection, model, kind, reason, figures, at)
 
     def last_decisions(self, model: str, n: int = 10, kind: str | None = None) -> list[DecisionRow]:
         """The newest decisions, newest first."""
@@ -421,6 +427,7 @@ class Ledger:
     ) -> None:
         """Write down what is no change of the ledger's own; see `treadle.ledger.audit.record` for what is."""
         with self.change() as connection:
+            alert_rows.follow_bundle(connection, what, subject, after, datetime.now(UTC))
             record(connection, who, what, subject, before, after, outcome)
 
     def _insert(self, table: Any, **values: Any) -> None:
@@ -434,9 +441,25 @@ class Ledger:
             before = connection.execute(known).scalar_one()
             own = select(releases.c.seq).where(releases.c.model == model)
             connection.execute(delete(release_evidence).where(release_evidence.c.release.in_(own)))
-            for table in (feedback, predictions, verdicts, decisions, costs, versions, shadow_answers, releases):
+            own_rows = (
+                feedback,
+                set_aside,
+                predictions,
+                early_labels,
+                verdicts,
+                decisions,
+                triggers,
+                slots,
+                governors,
+                costs,
+                versions,
+                shadow_answers,
+                releases,
+            )
+            for table in (*own_rows, quality_windows, quality_looks):
                 connection.execute(delete(table).where(table.c.model == model))
             champion_rows.forget_champion(connection, model)
+            alert_rows.forget_alerts(connection, model)
             record(connection, who, "reset", model, before, 0)
 
     def prune(self, before: datetime) -> int:
@@ -448,7 +471,8 @@ class Ledger:
         with self.engine.begin() as connection:
             old = select(predictions.c.id).where(predictions.c.arrived_us < to_us(before))
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
-            connection.execute(delete(shadow_answers).where(shadow_answers.c.arrived_us < to_us(before)))
+            for table in (shadow_answers, early_labels):
+                connection.execute(delete(table).where(table.c.arrived_us < to_us(before)))
             connection.execute(delete(ready_calls).where(ready_calls.c.at_us < to_us(before)))
             return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
@@ -463,15 +487,6 @@ def _rows(until: datetime | None, *conditions: Any, labelled: bool) -> Any:
     return (
         select(p.id, p.version, p.at_us, p.features, p.answer, feedback.c.label).select_from(joined).where(*conditions)
     )
-
-
-def _which(rows: Sequence[int]) -> str:
-    """Labels by their place in the request: an id is the caller's data, which no error repeats.
-
-    >>> _which([2]), _which([0, 3, 7])
-    ('Label 2', 'Label 0 (and 2 more)')
-    """
-    return f"Label {rows[0]}" + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")
 
 
 def _load(label: str | None) -> Any:

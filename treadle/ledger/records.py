@@ -39,10 +39,19 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of a batch of labels: new ones, and ones that were there already."""
+    """What became of a batch of labels.
+
+    Attributes:
+        accepted: New ones.
+        repeated: Ones that were there already.
+        early: Ones that wait for their prediction.
+        ahead: Of all these, ones that are dated in the future: they count when their time comes.
+    """
 
     accepted: int
     repeated: int
+    early: int = 0
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,25 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class Promotion:
+    """How a version became champion.
+
+    Attributes:
+        from_version: The champion before it; `None` if it was the first.
+        fence: How often the champion had changed with it.
+        verdict: `promoted`, `approved`, `advanced`, `by-hand` or `rollback`.
+        at: Event time.
+    """
+
+    version: int
+    from_version: int | None
+    fence: int
+    verdict: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to train one model; a higher fence makes every lower one void."""
 
@@ -110,6 +138,26 @@ class VerdictRow:
     figures: dict[str, Any]
     report: str | None
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QualityWindow:
+    """The quality of what was answered in a span of event time.
+
+    Attributes:
+        answered: Predictions of the span.
+        labelled: Those whose label is known.
+        value: The metric of these; `None` while they are too few.
+        estimate: `value`, `low` and `high` as they were expected before labels came; `None` where nothing could be.
+    """
+
+    begin: datetime
+    end: datetime
+    metric: str
+    answered: int
+    labelled: int
+    value: float | None
+    estimate: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
 """Arrow and Parquet bodies: every type, what does not fit, hostile files, bounded memory; written and read by pyarrow."""
 
+import contextlib
 import datetime as dt
 import io
 import random
+import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -13,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
+from serving import batch_routes
 from serving.app import create_app
 from serving.protocols.arrow import FILE, JSON, PARQUET, STREAM, ArrowWriter, answer_form
 from treadle.keys import Role, create_key
@@ -316,3 +321,45 @@ def test_all_rows_of_a_body_count_against_the_key_before_any_is_answered(home):
         assert read(client.post(PATH, content=body(table(5000)), headers=headers)).num_rows == 5000
         refused(client.post(PATH, content=body(table(5000)), headers=headers), 429)
         refused(client.post(PATH, content=body(table(6004)), headers=headers), 413)
+
+
+@pytest.mark.e2e
+def test_slow_callers_keep_nobody_out(home, serve):
+    whole, host = body(table(8)), "Host: 127.0.0.1\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\n{host}Content-Type: {STREAM}\r\nContent-Length: {len(whole)}\r\n\r\n".encode()
+    with serve(home.settings) as (_, address), contextlib.ExitStack() as slow:
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
+            slow.enter_context(connection).sendall(head + whole[:100])
+        time.sleep(0.3)
+        for _ in range(3):
+            reply = httpx.post(f"{address}{PATH}", content=whole, headers={"content-type": STREAM})
+            assert read(reply).num_rows == 8
+
+
+def test_bodies_that_fill_the_disk_are_refused_and_forgotten(make_home, monkeypatch):
+    home = make_home()
+    home.register()
+    home.promote()
+    monkeypatch.setattr(batch_routes, "MOST_ON_DISK", 0)
+    with TestClient(create_app(home.settings)) as client:
+        refused(reply := ask(client, body(table(8))), 503)
+        assert reply.headers["retry-after"]
+        assert "treadle_refused_total 1.0" in client.get("/metrics").text
+        monkeypatch.undo()
+        for _ in range(3):
+            assert read(ask(client, body(table(8)))).num_rows == 8
+
+
+@pytest.mark.e2e
+def test_as_many_callers_as_there_are_places_are_never_refused(home, serve):
+    whole = body(table(8))
+
+    def ask_again_and_again(address):
+        with httpx.Client(timeout=60) as client:
+            replies = [client.post(address, content=whole, headers={"content-type": STREAM}) for _ in range(5)]
+        return [reply.status_code for reply in replies]
+
+    with serve(home.settings) as (_, address), ThreadPoolExecutor(batch_routes.AT_ONCE) as callers:
+        statuses = list(callers.map(ask_again_and_again, [f"{address}{PATH}"] * batch_routes.AT_ONCE))
+    assert statuses == [[200] * 5] * batch_routes.AT_ONCE

@@ -129,6 +129,7 @@ TYPES = {
 # Where Treadle says otherwise on purpose: MLflow's status, Treadle's status; docs/protocols.md has the same table.
 OTHERWISE = {
     "infinity": ({"dataframe_records": [ROW | {"size": float("inf")}]}, 200, 400),
+    "infinity for a category": ({"dataframe_records": [ROW | {"plan": float("inf")}]}, 200, 400),
     "two for true": ({"dataframe_records": [ROW | {"member": 2}]}, 200, 400),
     "a list for a category": ({"dataframe_records": [ROW | {"plan": ["a"]}]}, 200, 400),
     "a number for a time": ({"dataframe_records": [ROW | {"when": 1704434400}]}, 200, 400),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treadle.errors import Unavailable
-from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger
+from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger, on_their_way
 from treadle.ledger.journal import read_frames
 
 
@@ -46,6 +46,13 @@ def test_what_is_appended_is_carried_in_order_and_once(folder, ledger):
     journal.close()
     drain.once()
     assert list(folder.glob("*.journal")) == []
+
+
+def test_what_is_on_its_way_is_known_by_model(folder, ledger):
+    journal = Journal(folder)
+    assert on_their_way(folder, "toy", {"a"}) == set()
+    journal.append([entry("a"), entry("b"), entry("c", model="other")])
+    assert on_their_way(folder, "toy", {"a", "c", "z"}) == {"a"}
 
 
 def test_an_exchange_is_taken_apart_into_its_rows(folder, ledger):

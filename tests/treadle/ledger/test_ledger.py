@@ -59,6 +59,26 @@ def test_window_of_one_version(ledger):
     assert [row.id for row in ledger.window("m", 10, version=2)] == ["v2"]
 
 
+def test_labels_after_a_swap_come_oldest_first_and_no_more_than_wanted(ledger):
+    ledger.add_predictions(predictions(10))
+    ledger.add_feedback("m", [Feedback(f"p{i}", float(i), NOW + timedelta(hours=i + 2)) for i in range(10)])
+    rows = ledger.labelled_after("m", 1, NOW + timedelta(hours=3), NOW + timedelta(hours=9), 3)
+    assert [row.id for row in rows] == ["p4", "p5", "p6"]
+    known = ledger.labelled_after("m", 1, NOW + timedelta(hours=3), NOW + timedelta(hours=7), 100)
+    assert [row.id for row in known] == ["p4", "p5"]
+    assert ledger.labelled_after("m", 2, NOW, NOW + timedelta(hours=9), 3) == []
+
+
+def test_the_swap_that_made_the_champion_is_known(ledger):
+    register(ledger, 1, 2)
+    assert ledger.last_promotion("m") is None
+    ledger.promote("m", 1, None, reason="first", at=NOW)
+    ledger.promote("m", 2, 1, reason="better", at=NOW + timedelta(hours=1))
+    swap = ledger.last_promotion("m")
+    assert (swap.version, swap.from_version, swap.fence, swap.verdict) == (2, 1, 2, "promoted")
+    assert (swap.reason, swap.at) == ("better", NOW + timedelta(hours=1))
+
+
 def test_a_label_is_not_known_before_its_time(ledger):
     ledger.add_predictions(predictions(2))
     ledger.add_feedback("m", [Feedback("p0", 5.0, NOW + timedelta(days=7))])

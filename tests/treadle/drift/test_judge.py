@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from treadle.drift import Reference, Window, _bootstrap_means, judge
+from treadle.drift import Reference, Window, judge
+from treadle.drift.quality import bootstrap_means
 from treadle.project import Watch
 from treadle.schema import Column
 
@@ -143,6 +144,6 @@ def test_quality_is_quiet_on_noise():
 def test_means_of_few_days_vary_as_much_as_such_means_do():
     days = np.repeat(np.arange(4), 10)
     losses = np.repeat([1.0, 2.0, 4.0, 5.0], 10)
-    means = _bootstrap_means(losses, days, np.random.default_rng(0))
+    means = bootstrap_means(losses, days, np.random.default_rng(0))
     assert np.std(means) == pytest.approx(np.std([1.0, 2.0, 4.0, 5.0], ddof=1) / 2, rel=0.05)
     assert np.mean(means) == pytest.approx(3.0, rel=0.02)

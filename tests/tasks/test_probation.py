@@ -1,0 +1,160 @@
+"""A champion that labels show to be worse than the one before is rolled back by the watch, once, with all that is told of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from tasks.probation import settle_swap
+from treadle.answering import open_version
+from treadle.bundle import Manifest, ManifestColumn
+from treadle.families import load_family
+from treadle.families.storage import TRUSTED
+from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger.tables import audit
+from treadle.problems import load_problem
+from treadle.project import load_project
+from treadle.registry import Candidate, Registry
+from treadle.settings import Settings
+from treadle.tracking import log_model, open_run
+
+SWAP = datetime(2024, 3, 1, tzinfo=UTC)
+DAYS = 9
+YAML = "name: toy\nproblem: tabular-regression\ndata: {source: toy.csv, target: amount, time: when}\npromote: {metric: mae}\n"
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory, toy):
+    """A project with two real versions: 1 learned the truth, 2 its opposite."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    folder = settings.projects_dir / "toy"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text(YAML)
+    schema, frame = toy("tabular-regression")
+    schema.save(folder / "schema.json")
+    project, problem, family = load_project("toy", settings), load_problem("tabular-regression"), load_family("linear")
+    registry = Registry(settings, Ledger.open(settings))
+    y = frame["amount"].to_numpy()
+    for target in (y, 2 * y.mean() - y):
+        model = family.fit(frame, target, {"strength": 1.0}, problem=problem, schema=schema, metric="mae").model
+        with open_run(settings, project, name="test", tags={}) as run_id:
+            columns = tuple(ManifestColumn(c.name, c.kind, categories=c.categories) for c in schema.features)
+            manifest = Manifest(
+                model="toy", problem=problem.name, family=family.name, columns=columns, target="amount", metric="mae"
+            )
+            uri, graph = log_model(settings, run_id, model, schema, TRUSTED), family.to_onnx(model, schema)
+            onnx_bytes = graph.SerializeToString()
+            registry.register(
+                "toy", Candidate(run_id, uri, family.name, {}, {"mae": 1.0}, onnx_bytes, manifest, None, {})
+            )
+    return settings, frame
+
+
+@pytest.fixture
+def ledger(installation):
+    settings, _ = installation
+    ledger = Ledger.open(settings)
+    kept = ledger.versions("toy")
+    yield ledger
+    ledger.forget("toy")
+    for version in kept:
+        ledger.add_version(version)
+
+
+def swap(ledger, first, second, verdict="promoted"):
+    ledger.promote("toy", first, None, reason="first", at=SWAP - timedelta(days=30))
+    ledger.promote("toy", second, first, verdict=verdict, reason="better", at=SWAP)
+
+
+def live(installation, ledger, version, days=DAYS):
+    """Hourly rows answered by the version itself, whose labels come a day later."""
+    settings, frame = installation
+    rows = frame.head(24 * days).reset_index(drop=True)
+    answers = open_version(settings, ledger, "toy", version).answer(rows)
+    for i, row in rows.iterrows():
+        at = SWAP + timedelta(hours=1 + int(i))
+        features = {
+            "size": None if row["size"] != row["size"] else row["size"], "serial": row["serial"], "member": row["member"],
+            "plan": row["plan"] if isinstance(row["plan"], str) else None, "when": row["when"].isoformat(),
+        }  # fmt: skip
+        answer = json.dumps({"prediction": float(answers[int(i)])})
+        ledger.add_predictions([Prediction(f"r{i}", "toy", version, at, json.dumps(features), answer)])
+        ledger.add_feedback("toy", [Feedback(f"r{i}", float(row["amount"]), at + timedelta(days=1))])
+
+
+def settle(installation, days, **changes):
+    settings, _ = installation
+    project = load_project("toy", settings).model_copy(update=changes)
+    return settle_swap(settings, project, SWAP + timedelta(days=days))
+
+
+def test_a_worse_champion_is_rolled_back_with_audit_decision_and_reason(installation, ledger):
+    swap(ledger, 1, 2)
+    live(installation, ledger, 2)
+    look = settle(installation, DAYS + 2)
+    assert look.state == "failed"
+    assert look.loss > 2 * look.loss_before
+    assert ledger.champion("toy").version == 1
+    promotion = ledger.last_promotion("toy")
+    assert (promotion.verdict, promotion.from_version, promotion.at) == ("rollback", 2, SWAP + timedelta(days=DAYS + 2))
+    decision = ledger.last_decisions("toy", 1)[0]
+    assert decision.kind == "rolled-back"
+    assert "Version 1 is champion again" in decision.reason
+    with ledger.engine.connect() as connection:
+        row = connection.execute(select(audit).order_by(audit.c.seq.desc())).first()
+    assert (row.who, row.what, row.subject) == ("watch", "rollback", "toy")
+    assert settle(installation, DAYS + 3) is None
+    assert ledger.champion("toy").version == 1
+
+
+def test_labels_that_are_not_known_yet_say_nothing(installation, ledger):
+    swap(ledger, 1, 2)
+    live(installation, ledger, 2)
+    assert settle(installation, 1).state == "running"
+    assert ledger.champion("toy").version == 2
+
+
+def test_a_good_champion_stands_its_probation_and_is_asked_no_more(installation, ledger):
+    swap(ledger, 2, 1)
+    live(installation, ledger, 1)
+    assert settle(installation, DAYS + 2).state == "running"
+    assert settle(installation, 31).state == "passed"
+    assert settle(installation, 32) is None
+    assert ledger.champion("toy").version == 1
+    assert [d.kind for d in ledger.last_decisions("toy")] == ["probation"]
+
+
+def test_what_a_person_promoted_is_only_spoken_of(installation, ledger):
+    swap(ledger, 1, 2, verdict="by-hand")
+    live(installation, ledger, 2)
+    look = settle(installation, DAYS + 2)
+    assert look.state == "failed"
+    assert "treadle rollback toy" in look.reason
+    assert ledger.champion("toy").version == 2
+    assert settle(installation, DAYS + 3) is None
+
+
+def test_columns_that_the_ledger_does_not_keep_are_compared_with_nothing(installation, ledger):
+    settings, _ = installation
+    swap(ledger, 1, 2)
+    live(installation, ledger, 2, days=1)
+    privacy = load_project("toy", settings).privacy.model_copy(update={"columns": {"plan": "hash"}})
+    look = settle(installation, DAYS + 2, privacy=privacy)
+    assert look.state == "unknown"
+    assert "'plan'" in look.reason
+    assert ledger.champion("toy").version == 2
+
+
+@pytest.mark.parametrize("labels", [0])
+def test_it_can_be_switched_off(installation, ledger, labels):
+    settings, _ = installation
+    swap(ledger, 1, 2)
+    promote = load_project("toy", settings).promote
+    promote = promote.model_copy(update={"probation": promote.probation.model_copy(update={"labels": labels})})
+    assert settle(installation, DAYS + 2, promote=promote) is None
+
+
+def test_a_first_version_is_not_on_probation(installation, ledger):
+    ledger.promote("toy", 1, None, reason="first", at=SWAP)
+    assert settle(installation, 5) is None

@@ -1,0 +1,137 @@
+"""Every kind of change is found where it happens and named as what it is; the same window without it is quiet."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from treadle.drift import Reference, Window, judge
+from treadle.project import Watch
+from treadle.schema import Column
+
+SEEDS = range(100, 106)
+
+
+def look(world, scene, labelled=0, **options):
+    return judge(world.reference, scene.window(labelled), world.columns, Watch(), **options)
+
+
+def drifted(judgement):
+    return {(f.kind, f.name) for f in judgement.findings if f.drifted}
+
+
+def a_number_moves(s, rng):
+    return s.but(size=s.rows["size"] + 6)
+
+
+def values_go_missing(s, rng):
+    return s.but(age=s.rows["age"].mask(rng.random(len(s.rows)) < 0.15))
+
+
+def a_new_category_comes(s, rng):
+    return s.but(plan=s.rows["plan"].mask(rng.random(len(s.rows)) < 0.15, "max"))
+
+
+def a_category_vanishes(s, rng):
+    return s.but(plan=s.rows["plan"].replace("pro", "basic"))
+
+
+def truths_flip(s, rng):
+    return s.but(member=1 - s.rows["member"])
+
+
+def answers_move(s, rng):
+    return replace(s, answers=s.answers + 1)
+
+
+DRIFTS = [
+    (a_number_moves, {("input", "size")}),
+    (values_go_missing, {("missing", "age")}),
+    (a_new_category_comes, {("categories", "plan")}),
+    (a_category_vanishes, {("categories", "plan")}),
+    (truths_flip, {("input", "member")}),
+    (answers_move, {("prediction", "prediction")}),
+]
+
+
+@pytest.mark.parametrize(("change", "kinds"), DRIFTS, ids=[change.__name__ for change, _ in DRIFTS])
+def test_what_moves_is_found_and_nothing_else(world, change, kinds):
+    for seed in SEEDS:
+        quiet = world.scene(400, seed)
+        assert not drifted(look(world, quiet))
+        found = look(world, change(quiet, np.random.default_rng(seed)))
+        assert found.verdict == "drift", found.reason
+        assert drifted(found) & kinds
+        assert {name for _, name in drifted(found)} == {name for _, name in kinds}, found.reason
+        assert "False alarms of this rule on" in found.reason
+
+
+def test_labels_that_fall_otherwise_are_target_drift(world):
+    for seed in SEEDS:
+        quiet = world.scene(400, seed)
+        assert not drifted(look(world, quiet, labelled=45))
+        found = look(world, replace(quiet, targets=quiet.targets + 3), labelled=45)
+        assert drifted(found) == {("target", "target")}
+        assert found.verdict == "drift"
+
+
+def test_classes_that_fall_otherwise_are_target_drift(world):
+    rng = np.random.default_rng(5)
+    reference = replace(world.reference, targets=rng.integers(0, 3, 2000), answers=None)
+    window = replace(world.scene(400, 7).window(45), answers=None, targets=rng.integers(0, 3, 45))
+    assert not drifted(judge(reference, window, world.columns, Watch(), classes=True))
+    flipped = replace(window, targets=np.zeros(45, dtype=np.int64))
+    found = judge(reference, flipped, world.columns, Watch(), classes=True)
+    assert drifted(found) == {("target", "target")}
+
+
+def test_a_growing_loss_is_a_quality_loss_while_inputs_stay(world):
+    for seed in SEEDS:
+        quiet = world.scene(400, seed)
+        same = look(world, quiet, labelled=336)
+        assert same.verdict == "ok"
+        assert same.quality is not None
+        found = look(world, replace(quiet, losses=quiet.losses * 1.6), labelled=336)
+        assert found.verdict == "quality-loss"
+        assert ("quality", "loss") in drifted(found)
+
+
+def test_one_bad_slice_is_a_quality_loss_while_the_mean_holds(world):
+    for seed in SEEDS:
+        quiet = world.scene(800, seed)
+        assert not drifted(look(world, quiet, labelled=800))
+        bad = (quiet.rows["plan"] == "pro").to_numpy()
+        good = np.where(bad, 3 * quiet.losses, quiet.losses * 0.75)
+        found = look(world, replace(quiet, losses=good), labelled=800)
+        assert found.quality.ratio < 1.15
+        assert drifted(found) == {("segment", "plan = pro")}
+        assert found.verdict == "quality-loss"
+        assert "plan = pro" in found.reason
+
+
+def test_a_common_flow_of_new_categories_is_normal(world):
+    """Ids that always come anew are no drift; as many of them as ever are expected, and fewer are a change."""
+    rng = np.random.default_rng(3)
+    ids = [f"id {i}" for i in range(5000)]
+    reference = replace(world.reference, rows=world.reference.rows.assign(city=ids))
+    quiet = world.scene(400, 8).but(city=[f"other {i}" for i in range(400)])
+    found = judge(reference, quiet.window(), world.columns, Watch())
+    assert not drifted(found)
+    back = quiet.but(city=rng.choice(ids[:3], 400))
+    assert ("categories", "city") in drifted(judge(reference, back.window(), world.columns, Watch()))
+
+
+def test_long_tails_are_quiet():
+    """Most categories of such a column are rare, and some of every window's are new."""
+
+    def table(n, seed):
+        return pd.DataFrame({"city": (np.random.default_rng(seed).zipf(1.3, n) % 50_000).astype(str)})
+
+    nothing = np.empty(0), np.empty(0, dtype=np.int64)
+    for seed in range(10):
+        reference = Reference(table(5000, seed), False, *nothing)
+        found = judge(
+            reference, Window(table(1000, seed + 50), *nothing), [Column(name="city", kind="category")], Watch()
+        )
+        assert not drifted(found)

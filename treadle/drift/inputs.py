@@ -1,0 +1,113 @@
+"""Inputs: have values, missing ones or categories of a column moved? And embeddings, by what they are near to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from treadle.drift.blocks import Layout
+from treadle.drift.cells import Cells, as_numbers, category_cells, category_numbers, number_cells
+from treadle.drift.comparison import Comparison, compare_missing, compare_new, compare_values, compare_vanished
+from treadle.drift.embeddings import landmarks
+from treadle.drift.records import Kind, Reference, Window
+from treadle.schema import Column
+
+MOST_ROWS = 20_000  # of a window; more say nothing new: chance is then 0.01, and what matters is 0.1
+
+
+def thinned(rows: int) -> np.ndarray:
+    """Which rows of a window are looked at: all, or evenly spread ones."""
+    return np.arange(rows) if rows <= MOST_ROWS else np.linspace(0, rows - 1, MOST_ROWS).astype(np.int64)
+
+
+def compare_inputs(reference: Reference, window: Window, columns: Sequence[Column]) -> list[Comparison]:
+    """All comparisons of one window's inputs.
+
+    Args:
+        reference: What was normal.
+        window: Checked: it has every column, in the right type.
+        columns: Those to compare; times are left out, since they move by nature.
+    """
+    layout = Layout.of(len(reference.rows), len(window.rows), timed=reference.timed)
+    some = thinned(len(window.rows))
+    rows = window.rows.iloc[some]
+    compared: list[Comparison] = []
+    for column in columns:
+        if column.kind in ("number", "integer", "boolean"):
+            compared += _number(column.name, reference.rows[column.name], rows[column.name], layout)
+        elif column.kind != "datetime":
+            compared += _category(column.name, reference.rows[column.name], rows[column.name], layout)
+    for name, matrix in reference.matrices.items():
+        compared += _matrix(name, matrix, window.matrices[name][some], timed=reference.timed)
+    return compared
+
+
+def _number(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
+    before, now = as_numbers(normal), as_numbers(current)
+    cells = number_cells(before, now)
+    values = compare_numbers("input", name, before, now, layout, cells)
+    if values is not None:
+        yield values
+    yield compare_missing(name, cells, layout)
+
+
+def compare_numbers(
+    kind: Kind, name: str, before: np.ndarray, now: np.ndarray, layout: Layout, cells: Cells | None = None
+) -> Comparison | None:
+    """Compare numbers (n,) and (m,); `None` if one side has none."""
+    if np.isnan(before).all() or np.isnan(now).all():
+        return None
+    spread = float(np.nanstd(before)) or 1.0
+    moved = float(np.nanmean(now) - np.nanmean(before)) / spread
+    said = f"'{name}' moved by {moved:+.2f} standard deviations on average"
+    if abs(moved) < 0.1:
+        wider = float(np.nanstd(now)) / spread
+        said = f"'{name}' is distributed otherwise, {wider:.2f} times as wide, about the same mean"
+    return compare_values(kind, name, cells or number_cells(before, now), layout, moved, said)
+
+
+def _category(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
+    before, now, known = category_numbers(normal, current)
+    values = compare_categories("input", name, before, now, known, layout)
+    cells = category_cells(before, now, known)
+    if values is not None:
+        yield values
+    yield compare_missing(name, cells, layout)
+    yield compare_new(name, before, now, known, layout)
+    yield compare_vanished(name, cells, layout)
+
+
+def compare_categories(
+    kind: Kind, name: str, before: np.ndarray, now: np.ndarray, known: int, layout: Layout
+) -> Comparison | None:
+    """Compare category numbers (n,) and (m,), see `cells.category_numbers`; `None` if one side has none."""
+    cells = category_cells(before, now, known)
+    shares = [np.bincount(codes, minlength=cells.size)[1:] for codes in (cells.normal, cells.current)]
+    if not all(share.sum() for share in shares):
+        return None
+    gap = shares[1] / shares[1].sum() - shares[0] / shares[0].sum()
+    most = float(gap[np.abs(gap).argmax()])
+    said = f"one category of '{name}' went from {_pair(shares, int(np.abs(gap).argmax()))} of the rows"
+    return compare_values(kind, name, cells, layout, most, said)
+
+
+def _pair(counts: Sequence[np.ndarray], cell: int) -> str:
+    before, now = (count[cell] / count.sum() for count in counts)
+    return f"{before:.1%} to {now:.1%}"
+
+
+def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) -> Iterator[Comparison]:
+    """An embedding's comparisons: each of its scores is a column of numbers."""
+    kept, before, now = landmarks(normal, current)
+    layout = Layout.of(int(kept.sum()), len(current), timed=timed)
+    for i in range(before.numbers.shape[1]):
+        found = compare_numbers("input", name, before.numbers[:, i], now.numbers[:, i], layout)
+        if found is not None:
+            yield found
+    found = compare_categories(
+        "input", name, before.nearest, now.nearest, int(max(before.nearest.max(), now.nearest.max())), layout
+    )
+    if found is not None:
+        yield found

@@ -1,0 +1,206 @@
+"""The rule: what is compared, in which order, and which of it makes the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from treadle.drift.answers import compare_predictions, compare_targets
+from treadle.drift.family import findings, quiet_rate
+from treadle.drift.inputs import compare_inputs
+from treadle.drift.quality import Null, compare_losses, is_lost
+from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
+from treadle.drift.segments import compare_slices
+from treadle.drift.shape import absurd_losses, broken, extra, monotonous
+from treadle.project import Watch
+from treadle.schema import Column
+
+INPUTS = 0.0075  # a quiet window's inputs are called moved at most so often, over all columns together
+ANSWERS = 0.00125  # the same of its answers, and again of its labels
+MOST_SAID = 3  # findings that a reason tells in full
+
+
+def judge(
+    reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int = 0,
+    past: Sequence[Look] = (), at: datetime | None = None, *, classes: bool = False,
+) -> Judgement:  # fmt: skip
+    """Judge a window. The schema comes first, then the number of rows, then quality where labels suffice, else the rest.
+
+    Args:
+        reference: What was normal.
+        window: What is to be judged.
+        columns: The model's feature columns; times are left out, since they move by nature.
+        watch: The project's thresholds.
+        seed: Where chance comes from.
+        past: Earlier looks at the same version, newest first.
+        at: Event time of this look, for `since`.
+        classes: Whether targets are indexes into classes.
+    """
+    odd = broken(reference, window, columns) if len(window.rows) else []
+    wrong = odd[0].said if odd else absurd_losses(reference, window)
+    if not len(reference.rows):
+        odd = broken(reference, window, columns)
+        wrong = odd[0].said
+    if wrong:
+        more = f" And {len(odd) - 1} more columns." if len(odd) > 1 else ""
+        return Judgement("invalid", wrong + more, findings=tuple(odd))
+    n = len(window.rows)
+    if n < watch.min_rows:
+        return Judgement("insufficient-data", f"{n} predictions of this version; {watch.min_rows} are needed to judge.")
+    reference, window, absurd = _finite(reference, window)
+    families = (
+        (compare_inputs(reference, window, columns), INPUTS),
+        (compare_predictions(reference, window), ANSWERS),
+        (compare_targets(reference, window, classes=classes), ANSWERS),
+    )
+    found = [finding for comparisons, level in families for finding in findings(comparisons, level)]
+    quality, lost = None, []
+    if len(window.losses) >= watch.min_labelled and len(reference.losses) >= 2:
+        null = Null(reference, window, seed)
+        quality = compare_losses(reference, window, null, seed)
+        lost = [_of_quality(quality), *compare_slices(reference, window, columns, null)]
+    found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
+    rate, blocks = quiet_rate(families)
+    judged = Judgement(
+        "ok", "", _by_column(found), quality, tuple(found), rate, blocks, _persistence(found, quality, past, watch)
+    )
+    return _concluded(judged, reference, window, columns, watch, absurd)
+
+
+def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, int]:
+    """Both without losses that are no numbers, and how many of the window's were: one absurd label hides no other."""
+    known = np.isfinite(reference.losses)
+    reference = replace(
+        reference,
+        losses=reference.losses[known],
+        loss_days=reference.loss_days[known],
+        judged=None if reference.judged is None else reference.judged[known],
+    )
+    known = np.isfinite(window.losses)
+    labelled = None if window.labelled is None else window.labelled[known]
+    kept = replace(window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled)
+    return reference, kept, int((~known).sum())
+
+
+def _of_quality(quality: Quality) -> Finding:
+    said = f"the loss is {quality.ratio:.2f} times what was normal"
+    lost = is_lost(quality)
+    return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, lost, said)
+
+
+def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Finding:
+    """The finding with the first look of those without a gap that found it."""
+    if not finding.drifted:
+        return finding
+    since = at
+    for look in past:
+        if finding.key not in look.found:
+            break
+        since = look.at
+    return replace(finding, since=since)
+
+
+def _by_column(found: Sequence[Finding]) -> tuple[ColumnDrift, ...]:
+    """Of each input the finding that exceeds most."""
+    best: dict[str, Finding] = {}
+    for finding in found:
+        if finding.kind in ("input", "missing", "categories"):
+            known = best.get(finding.name)
+            if known is None or _excess(finding) > _excess(known):
+                best[finding.name] = finding
+    return tuple(ColumnDrift(f.name, f.statistic, f.threshold, f.drifted) for f in best.values())
+
+
+def _excess(finding: Finding) -> tuple[bool, float]:
+    return finding.drifted, finding.statistic / max(finding.threshold, 1e-12)
+
+
+def _moved(found: Sequence[Finding]) -> list[Finding]:
+    return [f for f in found if f.drifted and f.kind not in ("quality", "segment", "schema")]
+
+
+def _bad_slices(found: Sequence[Finding]) -> list[Finding]:
+    slices = [f for f in found if f.drifted and f.kind == "segment"]
+    return sorted(slices, key=lambda f: -f.statistic / f.threshold)
+
+
+def _persistence(
+    found: Sequence[Finding], quality: Quality | None, past: Sequence[Look], watch: Watch
+) -> Persistence | None:
+    """In how many looks the most lasting finding that may decide was seen; what is certain needs this one alone."""
+    deciding = (
+        _moved(found) if quality is None else [f for f in found if f.drifted and f.kind in ("quality", "segment")]
+    )
+    if not deciding:
+        return None
+    looks = max(1 + sum(f.key in look.found for look in past[: watch.looks - 1]) for f in deciding)
+    needed = 1 if any(f.certain for f in deciding) else min(watch.needed, watch.looks)
+    return Persistence(looks, watch.looks, needed)
+
+
+def _concluded(
+    judged: Judgement, reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, absurd: int
+) -> Judgement:
+    """The verdict and its reason."""
+    moved, slices = _moved(judged.findings), _bad_slices(judged.findings)
+    inputs = _say_moved(moved)
+    if absurd:
+        inputs += f"; losses left out, since they are not finite: {absurd}"
+    odd = "".join(f" {f.said}" for f in judged.findings if f.kind == "schema")
+    lasting = judged.persistence is not None and judged.persistence.looks >= judged.persistence.needed
+    waiting = "" if judged.persistence is None or lasting else _say_waiting(judged.persistence)
+    if judged.quality is not None:
+        lost = lasting and (is_lost(judged.quality) or bool(slices))
+        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs)
+        return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + waiting + odd)
+    same = monotonous(window, columns) if moved else None
+    if same is not None:
+        return replace(judged, verdict="invalid", reason=same, persistence=None)
+    told = "; ".join(f.said for f in moved[:MOST_SAID])
+    why = f" ({_why_inputs(window, watch)})." + (f" {told[0].upper()}{told[1:]}." if moved else "")
+    rate = _say_rate(judged) if moved else ""
+    reason = f"{inputs[0].upper()}{inputs[1:]}{why}{waiting}{rate}{_say_short(reference, len(window.rows))}{odd}"
+    return replace(judged, verdict="drift" if lasting else "ok", reason=reason)
+
+
+def _say_moved(moved: Sequence[Finding]) -> str:
+    inputs = list(dict.fromkeys(f.name for f in moved if f.kind in ("input", "missing", "categories")))
+    rest = [
+        {"prediction": "the model's answers", "target": "the labels"}[f.kind] for f in moved if f.name not in inputs
+    ]
+    said = f"inputs moved: {', '.join(inputs)}" if inputs else "inputs are where they were"
+    return said + (f"; {' and '.join(rest)} fall otherwise than at training" if rest else "")
+
+
+def _say_waiting(persistence: Persistence) -> str:
+    return f" Likely, but not certain: {persistence.looks} of the {persistence.needed} looks needed saw it."
+
+
+def _say_rate(judged: Judgement) -> str:
+    if judged.false_alarm_rate is None:
+        return ""
+    return f" False alarms of this rule on {judged.quiet_blocks} quiet blocks of the reference: {judged.false_alarm_rate:.1%}."
+
+
+def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str) -> str:
+    bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
+    return (
+        f"Mean loss {quality.window:.4g} on {quality.labelled} labelled predictions, {quality.reference:.4g} was normal "
+        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){bad}; {inputs}."
+    )
+
+
+def _why_inputs(window: Window, watch: Watch) -> str:
+    """Why quality does not decide."""
+    if len(window.losses) < watch.min_labelled:
+        return f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"
+    return f"{len(window.losses)} labels, but the version kept no losses to compare them with"
+
+
+def _say_short(reference: Reference, n: int) -> str:
+    if not reference.timed or len(reference.rows) >= 3 * n:
+        return ""
+    return f" The reference has only {len(reference.rows):,} rows, so the distances allowed are wide."

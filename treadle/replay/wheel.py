@@ -1,0 +1,139 @@
+"""The policy `treadle`: the platform's own probation, verdict, decision and train run, on the rows of a replay.
+
+Decides by the functions that the watch and train flows call, and is charged all that they spend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from treadle.cost import meter
+from treadle.data import AT
+from treadle.drift import Judgement, Window, judge
+from treadle.drift import Look as Earlier
+from treadle.policy import Circumstances, Streak, decide
+from treadle.probation import look_back
+from treadle.replay.course import Course
+from treadle.replay.policies import Look, Moment, Standing, Trained
+from treadle.replay.retraining import Watched, first_watched, turn
+
+MOST_LOOKS = 50
+
+
+class OnTreadle:
+    """Retrain when the platform would, replace when the duel says so, and roll back when labels do."""
+
+    name = "treadle"
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._champion = first_watched(course)
+        self.first = self._champion
+        self._before: Watched | None = None
+        self._since = course.stream.start
+        self._versions = 1
+        self._looks: list[Earlier] = []
+        self._refused: list[pd.Timestamp] = []
+
+    def look(self, standing: Standing, moment: Moment) -> Look:
+        """The probation, then the watch's verdict, then the project's policy."""
+        self._follow_probation(standing, moment)
+        found = self._judge(standing, moment)
+        drifted = frozenset(finding.key for finding in found.findings if finding.drifted)
+        self._looks = [Earlier(_aware(moment.at), drifted), *self._looks[: MOST_LOOKS - 1]]
+        decision = decide(found.verdict, found.reason, self._course.project, self._circumstances(standing, moment))
+        return Look(decision.retrain, decision.reason, found.verdict)
+
+    def retrain(self, standing: Standing, moment: Moment) -> Trained:
+        """A train run; the challenger replaces the champion if the duel says so."""
+        with meter() as spent:
+            challenger, duel = turn(self._course, self._champion, moment.known)
+        if not duel.promote:
+            self._refused.insert(0, moment.at)
+            return Trained(None, duel.reason, spent.cpu_seconds)
+        self._versions += 1
+        self._replace(standing, replace(challenger, number=self._versions), self._champion, moment)
+        self._refused.clear()
+        said = f"Learned from {challenger.choice.history.name}, {len(challenger.learned):,} rows. {duel.reason}"
+        return Trained(self._champion, said, spent.cpu_seconds)
+
+    def _replace(self, standing: Standing, version: Watched, before: Watched | None, moment: Moment) -> None:
+        self._champion, self._before, self._since, self._looks = version, before, moment.at, []
+        standing.version = version
+
+    def _judge(self, standing: Standing, moment: Moment) -> Judgement:
+        """The verdict on the newest rows that the champion answered."""
+        course, watch, schema = self._course, self._course.project.watch, self._course.stream.schema
+        rows = standing.answered(watch.window)
+        labelled = standing.answered_and_known(moment.known, watch.window)
+        answers = standing.answers
+        window = Window(
+            self._features(rows),
+            standing.losses[labelled],
+            course.days[labelled],
+            None if answers is None else answers[rows],
+            course.y[labelled],
+            self._features(labelled),
+        )
+        seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]
+        return judge(
+            self._champion.reference, window, seen, watch, course.project.split.seed, self._looks, _aware(moment.at),
+            classes=schema.classes is not None,
+        )  # fmt: skip
+
+    def _follow_probation(self, standing: Standing, moment: Moment) -> None:
+        """Put the version before back when labels say that it would have done better since the swap."""
+        course, rules = self._course, self._course.project.promote.probation
+        if self._before is None or rules.labels == 0 or course.project.privacy.redacted:
+            return
+        rows = standing.answered_and_known(moment.known, len(moment.known))[: rules.labels]
+        look = look_back(
+            self._champion.number,
+            self._before.number,
+            standing.losses[rows],
+            course.losses(rows, course.predict(self._before.model, rows)) if len(rows) else np.empty(0),
+            course.days[rows],
+            first=min(course.project.watch.min_labelled, rules.labels),
+            most=rules.labels,
+            over=bool(moment.at - self._since >= pd.Timedelta(rules.time)),
+            seed=course.project.split.seed,
+        )
+        if look.state == "failed":
+            self._versions += 1  # what it answers from now on is judged anew
+            self._refused.insert(0, moment.at)
+            self._replace(standing, replace(self._before, number=self._versions), None, moment)
+        elif look.state != "running":
+            self._before = None
+
+    def _circumstances(self, standing: Standing, moment: Moment) -> Circumstances:
+        """What the policy weighs; the CPU minutes of the event day before stand for the ledger's."""
+        times = self._course.stream.frame[AT].to_numpy()
+        newest = times[self._champion.learned].max()
+        day = moment.at - timedelta(days=1)
+        return Circumstances(
+            at=_aware(moment.at),
+            retrains=[_aware(at) for at, _ in standing.retrains],
+            new_labels=int((times[moment.known] > newest).sum()),
+            cpu_minutes=sum(cpu for at, cpu in standing.retrains if at > day) / 60,
+            in_flight=False,
+            streak=self._streak(moment),
+        )
+
+    def _streak(self, moment: Moment) -> Streak | None:
+        """The challengers that were turned down in a row, and the labels that came since the last."""
+        if not self._refused:
+            return None
+        came = len(moment.known) - len(self._course.stream.known(self._refused[0]))
+        return Streak(len(self._refused), _aware(self._refused[0]), came)
+
+    def _features(self, rows: np.ndarray) -> pd.DataFrame:
+        stream = self._course.stream
+        return stream.frame.iloc[rows][[c.name for c in stream.schema.features]].reset_index(drop=True)
+
+
+def _aware(moment: pd.Timestamp) -> datetime:
+    return moment.to_pydatetime().replace(tzinfo=UTC)

@@ -1,0 +1,81 @@
+"""The ledger's rows as what a judgement takes: features, answers, losses and targets, aligned.
+
+Works on rows that were read; knows no database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from treadle.data import AT
+from treadle.drift import Window
+from treadle.labeling import event_days, late_labels
+from treadle.ledger import Row
+from treadle.problems import load_problem, pick_metric
+from treadle.project import Project
+from treadle.schema import Schema
+
+MOST_UNREADABLE = 0.5  # of a column's values; more is another type, not odd values
+
+
+def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Project) -> Window:
+    """What is judged: the rows as they were sent, what was answered, and what is known of the truth by now.
+
+    The losses are those of what was answered then, not of a model of today.
+    """
+    problem = load_problem(project.problem)
+    known = _conformed(labelled, schema)
+    targets, answers = problem.encode_target(known[schema.target], schema), answers_of(labelled, schema)
+    return Window(
+        as_sent(rows, features_of(rows, schema), schema, project.privacy.redacted),
+        problem.row_losses(pick_metric(problem, project.promote.metric), targets, answers),
+        event_days(known),
+        answers_of(rows, schema),
+        targets,
+        known[[c.name for c in schema.features]],
+    )
+
+
+def features_of(rows: list[Row], schema: Schema) -> pd.DataFrame:
+    """The rows' features, conformed, in time order."""
+    return _conformed(rows, schema)[[c.name for c in schema.features]]
+
+
+def as_sent(rows: list[Row], frame: pd.DataFrame, schema: Schema, redacted: Iterable[str] = ()) -> pd.DataFrame:
+    """The features (n, columns) where they fit their schema; what does not fit stays as it was sent, to be named.
+
+    A column that no row has is left out, one that is mostly unreadable keeps its raw values, unknown ones are added.
+    """
+    sent: Counter[str] = Counter(name for row in rows for name in row.features)
+    known = {column.name: column.kind for column in schema.features}
+    outside = {schema.target, schema.time, schema.group, *schema.ignored, *redacted}
+    changed = {name: _raw(rows, name) for name in sent if name not in known and name not in outside}
+    for name, kind in known.items():
+        if kind in ("number", "integer", "boolean") and sent[name]:
+            raw = _raw(rows, name)
+            if frame[name].isna().sum() - raw.isna().sum() > MOST_UNREADABLE * len(raw):
+                changed[name] = raw
+    absent = [name for name in known if rows and not sent[name] and name not in redacted]
+    return frame.drop(columns=absent).assign(**changed)
+
+
+def _raw(rows: list[Row], name: str) -> pd.Series:
+    return pd.Series([row.features.get(name) for row in rows], dtype="object")
+
+
+def answers_of(rows: list[Row], schema: Schema) -> np.ndarray:
+    """What was answered: (n,) numbers, or (n, classes) probabilities."""
+    if schema.classes:
+        given = [[row.answer["probabilities"][name] for name in schema.classes] for row in rows]
+        return np.array(given, dtype=np.float64).reshape(len(rows), len(schema.classes))
+    return np.array([row.answer["prediction"] for row in rows], dtype=np.float64)
+
+
+def _conformed(rows: list[Row], schema: Schema) -> pd.DataFrame:
+    """All columns of the rows in their types, with event times."""
+    empty = {c.name: pd.Series(dtype="object") for c in schema.columns} | {AT: pd.Series(dtype="datetime64[us]")}
+    return late_labels(rows, schema, pd.DataFrame(empty)).frame

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -46,6 +47,13 @@ def picture(size=(320, 240), text="Hello 42"):
     return out.getvalue()
 
 
+def astronaut():
+    """A photograph with one face; enlarged or not, it is skimage's."""
+    import skimage
+
+    return (Path(skimage.__file__).parent / "data" / "astronaut.png").read_bytes()
+
+
 def sound(seconds=1.0, rate=16_000):
     tone = 0.3 * np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate)
     out = io.BytesIO()
@@ -66,7 +74,7 @@ def example(capability, kind):
     return {
         "text": lambda: capability.example_text,
         "chat": lambda: CHAT,
-        "image": picture,
+        "image": astronaut if capability.name.endswith("-faces") else picture,
         "sound": sound,
         "video": film,
     }[kind]()

@@ -11,7 +11,14 @@ from treadle.capabilities.protocol import Capability
 from treadle.errors import NotFound, nearest
 
 CAPABILITIES = {
+    "classify-image": "treadle.capabilities.classify_image:ClassifyImage",
+    "zero-shot-classify-image": "treadle.capabilities.zero_shot_classify_image:ZeroShotClassifyImage",
+    "detect-objects": "treadle.capabilities.detect_objects:DetectObjects",
+    "detect-faces": "treadle.capabilities.detect_faces:DetectFaces",
+    "compare-faces": "treadle.capabilities.compare_faces:CompareFaces",
+    "search-faces": "treadle.capabilities.search_faces:SearchFaces",
     "read-text": "treadle.capabilities.read_text:ReadText",
+    "embed-image": "treadle.capabilities.embed_image:EmbedImage",
     "classify-text": "treadle.capabilities.classify_text:ClassifyText",
     "analyze-sentiment": "treadle.capabilities.analyze_sentiment:AnalyzeSentiment",
     "generate-text": "treadle.capabilities.generate_text:GenerateText",

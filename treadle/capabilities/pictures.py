@@ -105,3 +105,18 @@ def _on_white(image: Image) -> Image:
         ground = PIL.Image.new("RGBA", image.size, "white")
         return PIL.Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def as_image(picture: Picture) -> Image:
+    """A picture as Pillow has it."""
+    import PIL.Image
+
+    return PIL.Image.fromarray(picture.pixels)
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixels, uint8 (h, w, 3), brought to another size by bilinear interpolation, uint8 (height, width, 3)."""
+    import PIL.Image
+
+    image = PIL.Image.fromarray(pixels)
+    return np.asarray(image.resize((width, height), PIL.Image.Resampling.BILINEAR))

@@ -44,6 +44,11 @@ class Weights:
     made: Path
     limits: Limits
 
+    @property
+    def ready(self) -> Path:
+        """The installation's folder of ready models, as `Settings.ready_dir`."""
+        return self.made.parent.parent
+
 
 class Capability(ABC):
     """One ready API. An object without `load` is light: the service has one to read requests and write answers.

@@ -1,0 +1,44 @@
+"""A network as ONNX, opened by onnxruntime on the CPU. Vision capabilities share an opened one within a process."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from treadle.capabilities.sources import missing_guest
+
+ERRORS_ONLY = 3
+
+
+class Network:
+    """An opened network with one input.
+
+    Args:
+        path: The ONNX file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise missing_guest("onnxruntime", "vision") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = os.cpu_count() or 1
+        options.log_severity_level = ERRORS_ONLY
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._given = self._session.get_inputs()[0].name
+        self._gives = [given.name for given in self._session.get_outputs()]
+
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Its outputs by name, for float32 (n, 3, height, width)."""
+        outputs = self._session.run(None, {self._given: np.ascontiguousarray(pixels, np.float32)})
+        return dict(zip(self._gives, map(np.asarray, outputs), strict=True))
+
+
+@cache
+def open_network(path: Path) -> Network:
+    """The network in a file, opened once however many capabilities use it."""
+    return Network(path)

@@ -213,6 +213,10 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
     async def docs() -> FileResponse:
         return FileResponse(PAGE / "api.html")
 
+    @app.get("/playground", include_in_schema=False)
+    async def playground() -> FileResponse:
+        return FileResponse(PAGE / "playground.html")
+
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(request: Request) -> JSONResponse:
         who = _viewer(request)

@@ -18,6 +18,7 @@ CHANGE = {"POST": TRAINER}
 ROUTES: Mapping[str, Mapping[str, int]] = {
     "/": READ,
     "/docs": READ,
+    "/playground": READ,
     "/openapi.json": READ,
     "/console.json": READ,
     "/page/page.css": LOOK,

@@ -104,10 +104,10 @@ class Tab:
 
 
 @contextmanager
-def open_browser(folder: Path) -> Iterator[Tab]:
-    """A browser with one tab and a profile of its own."""
+def open_browser(folder: Path, *flags: str) -> Iterator[Tab]:
+    """A browser with one tab and a profile of its own; `flags` are Chromium's."""
     connect = pytest.importorskip("websockets.sync.client").connect
-    command = ["chromium", *FLAGS, f"--user-data-dir={folder / 'browser'}", "about:blank"]
+    command = ["chromium", *FLAGS, *flags, f"--user-data-dir={folder / 'browser'}", "about:blank"]
     browser = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         port = next(re.search(r"127\.0\.0\.1:(\d+)", line) for line in browser.stderr if "DevTools" in line)[1]

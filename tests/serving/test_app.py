@@ -308,7 +308,11 @@ def test_the_api_is_described_with_an_example_that_works(client):
     assert FEEDBACK in document["paths"]
 
 
-@pytest.mark.parametrize("address", ["/", "/docs", "/page/page.js", "/page/api.js", "/page/page.css"])
+PAGES = ["page.js", "api.js", "page.css", "recorder.js"]
+PLAYGROUND = ["playground.js", "playground_input.js", "playground_answer.js", "playground.css"]
+
+
+@pytest.mark.parametrize("address", ["/", "/docs", "/playground", *(f"/page/{name}" for name in PAGES + PLAYGROUND)])
 def test_the_pages_need_nothing_from_elsewhere(client, address):
     reply = client.get(address)
     assert reply.status_code == 200

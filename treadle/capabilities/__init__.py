@@ -21,6 +21,8 @@ CAPABILITIES = {
     "detect-language": "treadle.capabilities.detect_language:DetectLanguage",
     "embed-text": "treadle.capabilities.embed_text:EmbedText",
     "similar-items": "treadle.capabilities.similar_items:SimilarItems",
+    "transcribe": "treadle.capabilities.transcribe:Transcribe",
+    "detect-speech": "treadle.capabilities.detect_speech:DetectSpeech",
 }
 
 __all__ = ["CAPABILITIES", "Capability", "load_capability"]

@@ -32,7 +32,7 @@ def open_pipeline(task: str, weights: Weights, **options: Any) -> Any:
         model=str(weights.folder),
         device="cpu",
         trust_remote_code=False,
-        model_kwargs={"use_safetensors": True, "local_files_only": True},
+        model_kwargs={"use_safetensors": True},
         **options,
     )
 

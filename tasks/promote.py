@@ -14,6 +14,7 @@ from tasks.evaluate import judge_part
 from tasks.fit import parts_of
 from tasks.step import step
 from treadle.answering import open_version
+from treadle.data import ROW
 from treadle.duel import Bout, Duel, hold_duel
 from treadle.errors import Conflict, NotFound
 from treadle.gate import FEWEST, Gate
@@ -80,7 +81,7 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion:
         return Bout(y, other(frame), challenger, frame, days)
 
     with np.load(turn.path("judged.npz")) as kept:
-        newest = bout(test, kept["answer"])
+        newest = replace(bout(test, kept["answer"]), givers=givers_of(test, ledger.givers(project.name)))
     beside = judged_on != "holdout" and len(held) >= FEWEST
     return hold_duel(
         newest,
@@ -94,6 +95,11 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion:
         versus=versus,
         has_champion=champion is not None,
     )
+
+
+def givers_of(frame: pd.DataFrame, known: dict[str, str]) -> np.ndarray:
+    """Who gave each row's label (n,): a key's id, or `""` for rows of the table and labels that no key answers for."""
+    return frame[ROW].str.removeprefix("p:").map(known).fillna("").to_numpy(dtype=object)
 
 
 def _act_on(

@@ -12,7 +12,7 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.evaluate import judge_part
-from tasks.fit import Rehearsal, fit_recipe, parts_of
+from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
@@ -30,6 +30,7 @@ from treadle.project import Project, load_project
 from treadle.quality.estimator import make_estimator
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.quality.use import column_use
+from treadle.recipe import fit_recipe
 from treadle.reference import keep_reference, make_reference
 from treadle.registry import Candidate, Registry
 from treadle.schema import Schema

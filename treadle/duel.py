@@ -30,7 +30,6 @@ SURE = 0.95  # of an objection
 QUITE_SURE = 0.99  # newest rows, which then need no second opinion
 LEANS = 0.8  # share of the resamples in which the holdout says the opposite
 GONE = 1.5  # times the champion's loss on the newest rows: a holdout above that is of another world
-DEARER = 2.0  # what is lost on the holdout may be so many times what is gained on the newest rows
 MUCH = 0.25  # a slice may lose by this share of its loss
 SLICE_SHARE = 0.05  # of the rows: a smaller slice objects to nothing
 SLICE_ROWS = 30
@@ -165,7 +164,7 @@ def hold_duel(
     weak: tuple[SliceDuel, ...] = ()
     if gate.promote and has_champion:
         weak = weak_slices(newest, problem, metric, schema, seed)
-        found["holdout"] = _forgets(gate, newest, beside, holdout, how)
+        found["holdout"] = _is_luck(gate, newest, beside, holdout, how)
         found["slice"] = _weak(weak)
         found["labels"] = _hangs_on_one(newest, gate, rules, how)
     fairness = _fairness(newest, holdout, problem, metric, schema, rules, has_champion=has_champion)
@@ -175,31 +174,23 @@ def hold_duel(
     return Duel(gate.promote and not objections, gate, objections, beside, weak, fairness, live)
 
 
-def _forgets(gate: Gate, newest: Bout, beside: Gate | None, holdout: Bout | None, how: dict[str, Any]) -> str | None:
-    """The holdout objects to luck, and to what costs more than it brings.
+def _is_luck(gate: Gate, newest: Bout, beside: Gate | None, holdout: Bout | None, how: dict[str, Any]) -> str | None:
+    """The holdout objects to luck: the newest rows are not quite sure, and it leans the other way.
 
-    Luck: the newest rows are not quite sure, and the holdout leans the other way. Cost: the challenger is surely worse on the
-    holdout and loses more there than it gains on newer rows. A world that moves is sure on the newest rows, and takes from
-    the old ones about what it gives to the new. No label that came later is in the holdout. A holdout on which the champion
-    itself does far worse than on the newest rows is of a world that is gone, and has no say.
+    Where they are sure it has no say: a world that moves takes from the old rows, often more than it gives to the new. Nor
+    has a holdout on which the champion itself does far worse than on the newest rows: its world is gone.
     """
-    if beside is None or holdout is None or not np.isfinite(beside.gain) or beside.gain >= 0:
+    if beside is None or holdout is None or not np.isfinite(beside.gain):
+        return None
+    if gate.probability >= QUITE_SURE or beside.probability > 1 - LEANS:
         return None
     then, now = (_champions_loss(bout, how) for bout in (holdout, newest))
     if then > GONE * now:
         return None
-    here = (
-        f"on the frozen holdout ({beside.rows:,} rows of the first table) it has {beside.challenger:.4g} against "
-        f"{beside.champion:.4g}"
+    return (
+        f"the newest rows are not {QUITE_SURE:.0%} sure, and on the frozen holdout ({beside.rows:,} rows of the first table) it "
+        f"has {beside.challenger:.4g} against {beside.champion:.4g}."
     )
-    if gate.probability < QUITE_SURE and beside.probability <= 1 - LEANS:
-        return f"{here}, and the newest rows are not {QUITE_SURE:.0%} sure."
-    against = compare(
-        holdout.y, holdout.challenger, holdout.champion, confidence=SURE, blocks=holdout.blocks, **how
-    )  # the other way round: is the champion surely better?
-    if not against.promote or -beside.gain <= DEARER * gate.gain:
-        return None
-    return f"{here}, which costs {-beside.gain:.3g} where the newest rows gain {gate.gain:.3g}."
 
 
 def _champions_loss(bout: Bout, how: dict[str, Any]) -> float:

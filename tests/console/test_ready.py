@@ -95,6 +95,7 @@ def test_a_model_of_the_hub_is_pinned_and_works_without_it(treadle, tiny_bert, t
     assert b"not those that the catalog knows" in changed.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_is_a_model_too(treadle, tiny_bert):
     installed = said(treadle("install", "embed-text", "--hub", str(tiny_bert), "--model", "mine", "--yes", "--json"))
     assert installed["version"] == "local"

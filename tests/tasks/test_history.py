@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.history import KEPT, _choose, say_history
+from tasks.history import _choose, say_history
 from treadle.data import conform, infer_schema
 from treadle.evidence import Evidence
 from treadle.ledger import Ledger, Version
 from treadle.project import Project
+from treadle.recipe import KEPT
 from treadle.split import split_rows
 
 

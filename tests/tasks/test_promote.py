@@ -1,11 +1,15 @@
 """What becomes of a challenger that passed the gate, when its project wants it tried on live requests."""
 
+from datetime import UTC, datetime
+
+import pandas as pd
 import pytest
 
-from tasks.promote import try_live
+from tasks.promote import givers_of, try_live
+from treadle.data import ROW
 from treadle.errors import Conflict, NotFound
 from treadle.gate import Gate
-from treadle.ledger import Ledger, Releases, Version
+from treadle.ledger import Feedback, Ledger, Prediction, Releases, Version
 from treadle.project import Project
 from treadle.rollout import rules_of
 
@@ -66,3 +70,12 @@ def test_a_model_without_a_champion_has_nothing_to_be_compared_with(settings):
     ledger.add_version(Version("shop", 1, "run", "b", "d" * 64, "linear", {}, {}, None))
     with pytest.raises(NotFound, match="no champion"):
         try_live(project(challenger="shadow"), ledger, 1, GATE, None)
+
+
+def test_who_gave_a_label_is_known_to_the_duel(ledger):
+    now = datetime.now(UTC)
+    ledger.add_predictions([Prediction(id_, "shop", 1, now, "{}", "{}") for id_ in ("a", "b")])
+    ledger.add_feedback("shop", [Feedback("a", 1.0, now)], key_id="k-1")
+    ledger.add_feedback("shop", [Feedback("b", 1.0, now)])
+    frame = pd.DataFrame({ROW: ["p:a", "p:b", "t:00ff"]})
+    assert givers_of(frame, ledger.givers("shop")).tolist() == ["k-1", "", ""]

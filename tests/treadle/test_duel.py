@@ -59,9 +59,18 @@ def test_one_caller_who_labels_most_rows_is_not_left_out():
     assert duel(alone, held).promote
 
 
-def test_the_holdout_objects_when_it_loses_more_than_the_newest_rows_gain():
-    newest, held = bouts(-0.1, held_worse=0.4)
-    found = duel(newest, held)
+def lucky():
+    """The newest rows praise the challenger, not quite surely; the holdout knows better."""
+    for seed in range(200):
+        newest, held = bouts(0.0, held_worse=0.3, seed=seed)
+        gate = duel(newest).gate
+        if gate.promote and gate.probability < 0.99:
+            return newest, held
+    raise AssertionError("no world was lucky")
+
+
+def test_the_holdout_objects_to_luck():
+    found = duel(*lucky())
     assert found.gate.promote
     assert not found.promote
     assert "frozen holdout" in found.objections["holdout"]
@@ -69,15 +78,15 @@ def test_the_holdout_objects_when_it_loses_more_than_the_newest_rows_gain():
 
 
 def test_a_holdout_of_a_world_that_is_gone_has_no_say():
-    newest, held = bouts(-0.1, held_worse=0.4)
+    newest, held = lucky()
     far = replace(
         held, champion=held.y + 3 * (held.champion - held.y), challenger=held.y + 3 * (held.challenger - held.y)
     )
     assert duel(newest, far).promote
 
 
-def test_a_world_that_moves_may_take_from_the_holdout_what_it_gives_to_the_newest():
-    newest, held = bouts(-0.3, held_worse=0.3)
+def test_a_world_that_moves_may_take_more_from_the_holdout_than_it_gives_to_the_newest():
+    newest, held = bouts(-0.3, held_worse=1.0)
     found = duel(newest, held)
     assert found.promote
     assert "On the frozen holdout" in found.reason

@@ -12,6 +12,10 @@ from treadle.errors import NotFound, nearest
 
 CAPABILITIES = {
     "read-text": "treadle.capabilities.read_text:ReadText",
+    "classify-text": "treadle.capabilities.classify_text:ClassifyText",
+    "analyze-sentiment": "treadle.capabilities.analyze_sentiment:AnalyzeSentiment",
+    "generate-text": "treadle.capabilities.generate_text:GenerateText",
+    "extract-entities": "treadle.capabilities.extract_entities:ExtractEntities",
     "detect-language": "treadle.capabilities.detect_language:DetectLanguage",
     "embed-text": "treadle.capabilities.embed_text:EmbedText",
     "similar-items": "treadle.capabilities.similar_items:SimilarItems",

@@ -38,7 +38,9 @@ class PackageSource(_Part):
     files: tuple[str, ...]
     """The files that are read, relative to the folder."""
     extra: Extra
-    """The extra of ours that installs it."""
+    """The extra of ours that installs it, or what opens it."""
+    alone: bool = False
+    """The package also asks for what this does not need: it is installed without, and by no extra."""
 
 
 class HubSource(_Part):
@@ -51,6 +53,18 @@ class HubSource(_Part):
     """The commit, 40 hex digits; `None` until it is installed, and for a folder."""
     files: tuple[str, ...] = ()
     """The files that are read; filled in when it is installed."""
+
+
+class SystemSource(_Part):
+    """What the operating system's packages bring; they are updated and verified there."""
+
+    kind: Literal["system"]
+    package: str
+    """As `apt-get install` takes it; several with a space between."""
+    folder: str
+    """Where its files are, from the root."""
+    files: tuple[str, ...]
+    """Files that are there when it is installed."""
 
 
 class Measured(_Part):
@@ -68,7 +82,7 @@ class Entry(_Part):
     model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Its name here, which callers may ask for and every answer tells."""
     version: str
-    source: Annotated[PackageSource | HubSource, Field(discriminator="kind")]
+    source: Annotated[PackageSource | HubSource | SystemSource, Field(discriminator="kind")]
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the files, see `treadle.capabilities.sources.digest_of`; `None` for what is not installed yet."""
     licence: str

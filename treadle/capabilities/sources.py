@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from treadle.capabilities.catalog import Entry, HubSource, PackageSource, choose, entries_of
+from treadle.capabilities.catalog import Entry, HubSource, PackageSource, SystemSource, choose, entries_of
 from treadle.errors import TreadleError
 from treadle.settings import CHECKOUT, Settings
 
@@ -56,7 +56,9 @@ def how_to_install(entry: Entry) -> str:
     >>> how_to_install(next(e for e in read_catalog(Settings()) if e.capability == "embed-text"))
     "pip install -e '.[language]', or `treadle ready install embed-text`."
     """
-    if isinstance(entry.source, PackageSource):
+    if isinstance(entry.source, SystemSource):
+        return f"apt-get install {entry.source.package}."
+    if isinstance(entry.source, PackageSource) and not entry.source.alone:
         return f"pip install -e '.[{entry.source.extra}]', or `treadle ready install {entry.capability}`."
     return f"`treadle ready install {entry.capability} --model {entry.model}`."
 
@@ -69,10 +71,16 @@ def is_installed(entry: Entry, settings: Settings) -> bool:
 def locate(entry: Entry, settings: Settings) -> Path | None:
     """The folder of a model's files, if all of them are here."""
     source = entry.source
-    folder = _in_package(source) if isinstance(source, PackageSource) else hub_folder(source, settings)
+    folder = _folder(source, settings)
     if folder is None or not source.files or any(not (folder / name).is_file() for name in source.files):
         return None
     return folder
+
+
+def _folder(source: PackageSource | HubSource | SystemSource, settings: Settings) -> Path | None:
+    if isinstance(source, SystemSource):
+        return Path("/") / source.folder
+    return _in_package(source) if isinstance(source, PackageSource) else hub_folder(source, settings)
 
 
 def hub_folder(source: HubSource, settings: Settings) -> Path | None:

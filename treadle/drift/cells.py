@@ -1,7 +1,7 @@
 """Values as codes of a few cells, made from the reference alone: all distances are then differences of counts.
 
 Cell 0 is "missing". Numbers fall between the quantiles of the reference; the most frequent categories have a cell
-each, rare ones share some, and those that the reference never saw have the last.
+each; rare ones and those that the reference never saw share the last, since a rare one of the reference is a new one to others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import pandas as pd
 
 QUANTILES = 31
 FREQUENT = 24  # categories with a cell of their own
-SHARED = 6  # cells that the others share
 LEAST_COUNT = 5  # of a category in the reference, to have a cell of its own
 
 
@@ -63,11 +62,10 @@ def category_cells(normal: np.ndarray, current: np.ndarray, known: int) -> Cells
     counts = np.bincount(normal, minlength=known + 1)[1:]
     order = np.argsort(-counts, kind="stable")
     own = order[: min(FREQUENT, int((counts >= LEAST_COUNT).sum()))]
-    cell = np.empty(known + 2, dtype=np.int64)
-    cell[0], cell[-1] = 0, len(own) + SHARED + 1
-    cell[1:-1] = len(own) + 1 + (np.arange(known) * 2654435761 % 2**32 >> 7) % SHARED
+    cell = np.full(known + 2, len(own) + 1)
+    cell[0] = 0
     cell[own + 1] = np.arange(1, len(own) + 1)
-    return Cells(cell[normal], cell[np.minimum(current, known + 1)], len(own) + SHARED + 2, ordered=False)
+    return Cells(cell[normal], cell[np.minimum(current, known + 1)], len(own) + 2, ordered=False)
 
 
 def category_numbers(normal: pd.Series, current: pd.Series) -> tuple[np.ndarray, np.ndarray, int]:

@@ -63,14 +63,13 @@ class Comparison:
 
 
 def compare_values(kind: Kind, name: str, cells: Cells, layout: Layout, effect: float, said: str) -> Comparison | None:
-    """Compare what both know: Kolmogorov-Smirnov distance of ordered cells, total variation of others but new ones.
+    """Compare what is there: Kolmogorov-Smirnov distance of ordered cells, total variation of others.
 
     Returns:
         `None` if one side has no value at all.
     """
-    known = slice(1, cells.size if cells.ordered else cells.size - 1)
-    counts = layout.counts(cells.normal, cells.size)[:, known]
-    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[known].astype(np.float64)
+    counts = layout.counts(cells.normal, cells.size)[:, 1:]
+    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
     if not before.sum() or not now.sum():
         return None
     share = before / before.sum()
@@ -136,9 +135,15 @@ def compare_new(name: str, normal: np.ndarray, current: np.ndarray, known: int, 
     inside = (first >= begin[:, None]) & (last < end[:, None]) if layout.timed and known else None
     alone = inside @ counts / layout.size if inside is not None else np.full(len(begin), once)
     said = f"{strangers} categor{'y' if strangers == 1 else 'ies'} of '{name}' that training never saw: {now:.1%} of the rows"
+    if now < once:
+        said = f"{now:.1%} of the rows have a category of '{name}' that training never saw, {once:.1%} would be normal"
+
+    def chance(level: float, spread: Array) -> Array:
+        return np.maximum(share_bound(level / 2, spread, once), share_fall_bound(level / 2, spread, once))
+
     return Comparison(
-        "categories", name, max(0.0, now - once), now - once, said, LEAST_SHARE, len(current), len(normal),
-        Usual(layout, np.maximum(alone - once, 0.0), 1.0, np.ones(len(begin))), partial(share_bound, share=once),
+        "categories", name, abs(now - once), now - once, said, LEAST_SHARE, len(current), len(normal),
+        Usual(layout, np.abs(alone - once), 1.0, np.ones(len(begin))), chance,
     )  # fmt: skip
 
 
@@ -146,7 +151,7 @@ def compare_vanished(name: str, cells: Cells, layout: Layout) -> Comparison:
     """Compare the largest share of a category that is gone with the shares that blocks of the reference lack."""
     own = slice(1, max(1, cells.size - 1))
     counts = layout.counts(cells.normal, cells.size)[:, own]
-    known = max(float(counts.sum()), 1.0)
+    known = max(float((cells.normal > 0).sum()), 1.0)
     now = np.bincount(cells.current, minlength=cells.size)[own]
     share = counts.sum(axis=0) / known
     lost = float(share[now == 0].max(initial=0.0)) if now.sum() else 0.0
@@ -159,5 +164,5 @@ def compare_vanished(name: str, cells: Cells, layout: Layout) -> Comparison:
 
     return Comparison(
         "categories", name, lost, -lost, f"a category of '{name}' that was {lost:.1%} of the rows is gone",
-        LEAST_SHARE, int(now.sum()), int(known), usual(layout, counts, distances, ordered=False), chance,
+        LEAST_SHARE, int((cells.current > 0).sum()), int(known), usual(layout, counts, distances, ordered=False), chance,
     )  # fmt: skip

@@ -84,7 +84,7 @@ def compare_categories(
 ) -> Comparison | None:
     """Compare category numbers (n,) and (m,), see `cells.category_numbers`; `None` if one side has none."""
     cells = category_cells(before, now, known)
-    shares = [np.bincount(codes, minlength=cells.size)[1:-1] for codes in (cells.normal, cells.current)]
+    shares = [np.bincount(codes, minlength=cells.size)[1:] for codes in (cells.normal, cells.current)]
     if not all(share.sum() for share in shares):
         return None
     gap = shares[1] / shares[1].sum() - shares[0] / shares[0].sum()

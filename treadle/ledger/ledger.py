@@ -205,6 +205,13 @@ class Ledger:
         query = query.where(p.at_us > to_us(since), p.at_us <= to_us(until))
         return self._read(query.order_by(p.at_us, p.id).limit(oldest))
 
+    def givers(self, model: str) -> dict[str, str]:
+        """Which key gave the label of each prediction; not of labels that came without a key, or that a person vouched for."""
+        f = feedback.c
+        query = select(f.id, f.key_id).where(f.model == model, f.key_id.is_not(None), f.vouched.is_(False))
+        with self.engine.connect() as connection:
+            return {row.id: row.key_id for row in connection.execute(query)}
+
     def _read(self, query: Any) -> list[Row]:
         with self.engine.connect() as connection:
             return [

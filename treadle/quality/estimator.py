@@ -102,8 +102,8 @@ class Estimator:
 
     def _scale(self, value: float) -> float:
         """How much more an estimate may err here than on the reference: losses by their size, shares by theirs."""
-        if self.metric == "r2":
-            return 1.0
+        if self.metric == "r2":  # what is not explained is the loss, as a share
+            return (1 - value) / (1 - self.value) if self.value < 1 else 1.0
         if self.metric not in BOUNDED:
             return value / self.value if self.value > 0 else 1.0
         there, here = (max(v * (1 - v), 0.0) for v in (self.value, value))

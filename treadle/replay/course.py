@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from treadle.cost import meter
-from treadle.data import ROW
+from treadle.data import AT, ROW
 from treadle.families import load_family
+from treadle.history import History
 from treadle.labeling import event_days
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
+from treadle.recipe import fit_recipe
 from treadle.replay.stream import Stream
 from treadle.split import split_rows
 
@@ -76,13 +78,17 @@ class Course:
         """The error that is reported: the project's metric, or what stands for it; lower is better."""
         return "error_rate" if self.metric == "accuracy" else LOSSES.get(self.metric, self.metric)
 
-    def fit(self, frame: pd.DataFrame) -> Any:
-        """Fit the recipe on some rows of the stream.
+    def fit(self, rows: np.ndarray, history: History) -> Any:
+        """Fit the recipe on rows by position; the history says what each of them counts.
 
         Raises:
             BadData: A class is missing among them.
         """
-        return _fit(self.project, self.problem, self.stream, self.family, self.params, frame)
+        return self.fit_frame(self.stream.frame.iloc[rows], history)
+
+    def fit_frame(self, frame: pd.DataFrame, history: History) -> Any:
+        """The same on rows of the stream as a table."""
+        return fit_recipe(self.project, self.stream.schema, frame, self.family, self.params, history)
 
     def fit_once(self, rows: np.ndarray) -> tuple[Any, float]:
         """Fit on rows by position; policies that learn from the same rows at the same moment share the work.
@@ -94,7 +100,7 @@ class Course:
         if key not in self._fitted:
             self._fitted.clear()  # of an earlier moment
             with meter() as spent:
-                model = self.fit(self.stream.frame.iloc[rows])
+                model = self.fit(rows, History())
             self._fitted[key] = model, spent.cpu_seconds
         return self._fitted[key]
 
@@ -128,9 +134,9 @@ def lay_out(project: Project, stream: Stream) -> Course:
     known = stream.known(stream.start)
     table = stream.frame.iloc[known]
     parts = split_rows(table, project, stream.schema, frozen=None, seen=None)
-    learned = known[~table[ROW].isin(parts.holdout).to_numpy()]
+    learned = within_history(project, stream, known[~table[ROW].isin(parts.holdout).to_numpy()])
     with meter() as spent:
-        model = _fit(project, problem, stream, name, params, stream.frame.iloc[learned])
+        model = fit_recipe(project, stream.schema, stream.frame.iloc[learned], name, params, History())
     return Course(
         project=project,
         stream=stream,
@@ -146,19 +152,16 @@ def lay_out(project: Project, stream: Stream) -> Course:
     )
 
 
-def _fit(
-    project: Project, problem: Problem, stream: Stream, family: str, params: dict[str, Any], frame: pd.DataFrame
-) -> Any:
-    y = problem.encode_target(frame[stream.schema.target], stream.schema)
-    metric = pick_metric(problem, project.promote.metric)
-    fitted = load_family(family).fit(
-        frame, y, params, problem=problem, schema=stream.schema, metric=metric, seed=project.split.seed
-    )
-    return fitted.model
-
-
 def _targets(problem: Problem, stream: Stream) -> np.ndarray:
     y = np.full(len(stream.frame), np.nan)
     labelled = stream.labelled
     y[labelled] = problem.encode_target(stream.frame[stream.schema.target][labelled], stream.schema)
     return y
+
+
+def within_history(project: Project, stream: Stream, known: np.ndarray) -> np.ndarray:
+    """Of the known rows those that are young enough, where `retrain.history` is a duration; without a back-test, all."""
+    rule = project.retrain.history
+    if isinstance(rule, str) or not len(known):
+        return known
+    return known[History(window=rule).within(stream.frame[AT].to_numpy()[known])]

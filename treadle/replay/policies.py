@@ -11,8 +11,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT
-from treadle.replay.course import Course, Version
+from treadle.replay.course import Course, Version, within_history
 from treadle.replay.evidently_rule import drift_share
 from treadle.replay.stream import Span
 
@@ -126,7 +125,7 @@ class EveryWindow:
 
     def retrain(self, standing: Standing, moment: Moment) -> Trained:
         """One fit."""
-        rows = within_history(self._course, moment.known)
+        rows = within_history(self._course.project, self._course.stream, moment.known)
         model, cpu_seconds = self._course.fit_once(rows)
         return Trained(
             Version(standing.version.number + 1, model, rows), f"Learned from {len(rows):,} rows.", cpu_seconds
@@ -148,12 +147,3 @@ class OnEvidently(EveryWindow):
         drifted = share.drifted >= share.limit
         said = f"{share.drifted:.0%} of the columns drifted by Evidently's default, {share.limit:.0%} is drift."
         return Look(drifted, said, "drift" if drifted else "ok")
-
-
-def within_history(course: Course, known: np.ndarray) -> np.ndarray:
-    """Of the known rows those that are young enough for the project's `retrain.history`."""
-    history = course.project.retrain.history
-    if history == "all" or not len(known):
-        return known
-    times = course.stream.frame[AT].to_numpy()[known]
-    return known[times >= times[-1] - np.timedelta64(history)]

@@ -132,6 +132,9 @@ def _answer(course: Course, standing: Standing, span: Span) -> None:
     rows = np.arange(span.first, span.last)
     answers = course.predict(standing.version.model, rows)
     standing.answered_by[rows] = standing.version.number
+    if standing.answers is None:
+        standing.answers = np.full((len(course.y), *answers.shape[1:]), np.nan)
+    standing.answers[rows] = answers
     labelled = np.isfinite(course.y[rows])
     standing.losses[rows[labelled]] = course.losses(rows[labelled], answers[labelled])
 

@@ -1,119 +1,139 @@
-"""The policy `treadle`: the platform's own verdict, decision, split, gate and reference, on the rows of a replay.
+"""The policy `treadle`: the platform's own probation, verdict, decision and train run, on the rows of a replay.
 
-What is decided here is decided by the functions that the watch and train flows call; this file only hands them the rows
-and charges what they spend.
+Decides by the functions that the watch and train flows call, and is charged all that they spend.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
 from treadle.cost import meter
-from treadle.data import AT, ROW
-from treadle.drift import Reference, Window, judge
-from treadle.gate import Gate, compare
-from treadle.policy import Circumstances, decide
-from treadle.reference import make_reference
-from treadle.replay.course import Course, Version
+from treadle.data import AT
+from treadle.drift import Judgement, Window, judge
+from treadle.drift import Look as Earlier
+from treadle.policy import Circumstances, Streak, decide
+from treadle.probation import look_back
+from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
-from treadle.split import Split, split_rows
+from treadle.replay.retraining import Watched, first_watched, turn
 
-
-@dataclass(frozen=True)
-class Watched(Version):
-    """A version with its reference: what was normal when it was trained."""
-
-    reference: Reference
+MOST_LOOKS = 50
 
 
 class OnTreadle:
-    """Retrain when the platform would, and replace only what the gate says is worse."""
+    """Retrain when the platform would, replace when the duel says so, and roll back when labels do."""
 
     name = "treadle"
 
     def __init__(self, course: Course) -> None:
         self._course = course
-        first = course.first
-        self.first = Watched(first.number, first.model, first.learned, self._reference(first.learned))
+        self._champion = first_watched(course)
+        self.first = self._champion
+        self._before: Watched | None = None
+        self._since = course.stream.start
+        self._versions = 1
+        self._looks: list[Earlier] = []
+        self._refused: list[pd.Timestamp] = []
 
     def look(self, standing: Standing, moment: Moment) -> Look:
-        """The watch's verdict, then the project's policy."""
-        course, watch = self._course, self._course.project.watch
-        rows = standing.answered(watch.window)
-        labelled = standing.answered_and_known(moment.known, watch.window)
-        window = Window(self._features(rows), standing.losses[labelled], course.days[labelled])
-        redacted = course.project.privacy.redacted
-        seen = [column for column in course.stream.schema.features if column.name not in redacted]
-        found = judge(self._watched(standing).reference, window, seen, watch, course.project.split.seed)
-        decision = decide(found.verdict, found.reason, course.project, self._circumstances(standing, moment))
+        """The probation, then the watch's verdict, then the project's policy."""
+        self._follow_probation(standing, moment)
+        found = self._judge(standing, moment)
+        drifted = frozenset(finding.key for finding in found.findings if finding.drifted)
+        self._looks = [Earlier(_aware(moment.at), drifted), *self._looks[: MOST_LOOKS - 1]]
+        decision = decide(found.verdict, found.reason, self._course.project, self._circumstances(standing, moment))
         return Look(decision.retrain, decision.reason, found.verdict)
 
     def retrain(self, standing: Standing, moment: Moment) -> Trained:
-        """Split, rehearse, hold the gate, refit and make the reference, as a train run does."""
+        """A train run; the challenger replaces the champion if the duel says so."""
         with meter() as spent:
-            version, reason = self._turn(standing, moment)
-        return Trained(version, reason, spent.cpu_seconds)
+            challenger, duel = turn(self._course, self._champion, moment.known)
+        if not duel.promote:
+            self._refused.insert(0, moment.at)
+            return Trained(None, duel.reason, spent.cpu_seconds)
+        self._versions += 1
+        self._replace(standing, replace(challenger, number=self._versions), self._champion, moment)
+        self._refused.clear()
+        said = f"Learned from {challenger.choice.history.name}, {len(challenger.learned):,} rows. {duel.reason}"
+        return Trained(self._champion, said, spent.cpu_seconds)
 
-    def _turn(self, standing: Standing, moment: Moment) -> tuple[Version | None, str]:
-        course = self._course
-        table = course.stream.frame.iloc[moment.known]
-        ids = table[ROW].to_numpy()
-        seen = set(course.stream.frame[ROW].to_numpy()[standing.version.learned])
-        parts = split_rows(table, course.project, course.stream.schema, frozen=set(course.holdout), seen=seen)
-        gate = self._gate(parts, standing, moment.known, ids)
-        learned = moment.known[np.isin(ids, [*parts.train, *parts.valid, *parts.test])]
-        model = course.fit(course.stream.frame.iloc[learned])
-        version = Watched(standing.version.number + 1, model, learned, self._reference(learned))
-        return (version if gate.promote else None), gate.reason
+    def _replace(self, standing: Standing, version: Watched, before: Watched | None, moment: Moment) -> None:
+        self._champion, self._before, self._since, self._looks = version, before, moment.at, []
+        standing.version = version
 
-    def _gate(self, parts: Split, standing: Standing, known: np.ndarray, ids: np.ndarray) -> Gate:
-        """The rehearsal against the champion on the rows that neither has learned from."""
-        course = self._course
-        rehearsed, judged = (
-            known[np.isin(ids, some)] for some in ([*parts.train, *parts.valid], parts.test or parts.holdout)
+    def _judge(self, standing: Standing, moment: Moment) -> Judgement:
+        """The verdict on the newest rows that the champion answered."""
+        course, watch, schema = self._course, self._course.project.watch, self._course.stream.schema
+        rows = standing.answered(watch.window)
+        labelled = standing.answered_and_known(moment.known, watch.window)
+        answers = standing.answers
+        window = Window(
+            self._features(rows),
+            standing.losses[labelled],
+            course.days[labelled],
+            None if answers is None else answers[rows],
+            course.y[labelled],
+            self._features(labelled),
         )
-        rehearsal = course.fit(course.stream.frame.iloc[rehearsed])
-        return compare(
-            course.y[judged],
-            course.predict(standing.version.model, judged),
-            course.predict(rehearsal, judged),
-            course.problem,
-            course.metric,
-            min_gain=course.project.promote.min_gain,
-            confidence=course.project.promote.confidence,
-            blocks=course.days[judged],
+        seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]
+        return judge(
+            self._champion.reference, window, seen, watch, course.project.split.seed, self._looks, _aware(moment.at),
+            classes=schema.classes is not None,
+        )  # fmt: skip
+
+    def _follow_probation(self, standing: Standing, moment: Moment) -> None:
+        """Put the version before back when labels say that it would have done better since the swap."""
+        course, rules = self._course, self._course.project.promote.probation
+        if self._before is None or rules.labels == 0 or course.project.privacy.redacted:
+            return
+        rows = standing.answered_and_known(moment.known, len(moment.known))[: rules.labels]
+        look = look_back(
+            self._champion.number,
+            self._before.number,
+            standing.losses[rows],
+            course.losses(rows, course.predict(self._before.model, rows)) if len(rows) else np.empty(0),
+            course.days[rows],
+            first=min(course.project.watch.min_labelled, rules.labels),
+            most=rules.labels,
+            over=bool(moment.at - self._since >= pd.Timedelta(rules.time)),
             seed=course.project.split.seed,
         )
-
-    def _reference(self, learned: np.ndarray) -> Reference:
-        course = self._course
-        rows = course.stream.frame.iloc[learned].reset_index(drop=True)
-        seed = course.project.split.seed
-        return make_reference(rows, course.stream.schema, course.problem, course.metric, course.fit, seed)[0]
+        if look.state == "failed":
+            self._versions += 1  # what it answers from now on is judged anew
+            self._refused.insert(0, moment.at)
+            self._replace(standing, replace(self._before, number=self._versions), None, moment)
+        elif look.state != "running":
+            self._before = None
 
     def _circumstances(self, standing: Standing, moment: Moment) -> Circumstances:
-        """What the policy weighs; the replayed CPU minutes of the event day stand for the ledger's."""
+        """What the policy weighs; the CPU minutes of the event day before stand for the ledger's."""
         times = self._course.stream.frame[AT].to_numpy()
-        newest = times[standing.version.learned].max()
+        newest = times[self._champion.learned].max()
         day = moment.at - timedelta(days=1)
         return Circumstances(
-            at=moment.at.to_pydatetime().replace(tzinfo=UTC),
-            retrains=[at.to_pydatetime().replace(tzinfo=UTC) for at, _ in standing.retrains],
+            at=_aware(moment.at),
+            retrains=[_aware(at) for at, _ in standing.retrains],
             new_labels=int((times[moment.known] > newest).sum()),
             cpu_minutes=sum(cpu for at, cpu in standing.retrains if at > day) / 60,
             in_flight=False,
+            streak=self._streak(moment),
         )
+
+    def _streak(self, moment: Moment) -> Streak | None:
+        """The challengers that were turned down in a row, and the labels that came since the last."""
+        if not self._refused:
+            return None
+        came = len(moment.known) - len(self._course.stream.known(self._refused[0]))
+        return Streak(len(self._refused), _aware(self._refused[0]), came)
 
     def _features(self, rows: np.ndarray) -> pd.DataFrame:
         stream = self._course.stream
         return stream.frame.iloc[rows][[c.name for c in stream.schema.features]].reset_index(drop=True)
 
-    @staticmethod
-    def _watched(standing: Standing) -> Watched:
-        if not isinstance(standing.version, Watched):
-            raise TypeError("the policy treadle begins with a version that has a reference")
-        return standing.version
+
+def _aware(moment: pd.Timestamp) -> datetime:
+    return moment.to_pydatetime().replace(tzinfo=UTC)

@@ -19,3 +19,11 @@ def make_pool(tmp_path):
     yield make
     for pool in made:
         pool.stop()
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """One pool for a file of tests, so that exports are made once."""
+    pool = Pool(Settings(home=tmp_path_factory.mktemp("ready"), ready_memory_mb=4096))
+    yield pool
+    pool.stop()

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from treadle.drift import judge
+from treadle.drift import Reference, Window, judge
 from treadle.project import Watch
+from treadle.schema import Column
 
 SEEDS = range(100, 106)
 
@@ -109,7 +111,7 @@ def test_one_bad_slice_is_a_quality_loss_while_the_mean_holds(world):
 
 
 def test_a_common_flow_of_new_categories_is_normal(world):
-    """Ids that always come anew are no drift; as many of them as ever are expected."""
+    """Ids that always come anew are no drift; as many of them as ever are expected, and fewer are a change."""
     rng = np.random.default_rng(3)
     ids = [f"id {i}" for i in range(5000)]
     reference = replace(world.reference, rows=world.reference.rows.assign(city=ids))
@@ -117,4 +119,19 @@ def test_a_common_flow_of_new_categories_is_normal(world):
     found = judge(reference, quiet.window(), world.columns, Watch())
     assert not drifted(found)
     back = quiet.but(city=rng.choice(ids[:3], 400))
-    assert ("input", "city") in drifted(judge(reference, back.window(), world.columns, Watch()))
+    assert ("categories", "city") in drifted(judge(reference, back.window(), world.columns, Watch()))
+
+
+def test_long_tails_are_quiet():
+    """Most categories of such a column are rare, and some of every window's are new."""
+
+    def table(n, seed):
+        return pd.DataFrame({"city": (np.random.default_rng(seed).zipf(1.3, n) % 50_000).astype(str)})
+
+    nothing = np.empty(0), np.empty(0, dtype=np.int64)
+    for seed in range(10):
+        reference = Reference(table(5000, seed), False, *nothing)
+        found = judge(
+            reference, Window(table(1000, seed + 50), *nothing), [Column(name="city", kind="category")], Watch()
+        )
+        assert not drifted(found)

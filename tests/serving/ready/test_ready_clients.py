@@ -167,7 +167,7 @@ def test_what_is_said_by_openai_s_and_the_hub_s_client(spoken, hub):
     heard = hub("transcribe").automatic_speech_recognition(path)
     assert heard.text == words
     assert heard.chunks[0].timestamp[1] > 2
-    by_word = {"parameters": {"return_timestamps": "word"}}
+    by_word = {"return_timestamps": "word"}
     assert len(hub("transcribe").automatic_speech_recognition(path, extra_body=by_word).chunks) == 8
 
 

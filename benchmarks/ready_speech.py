@@ -70,29 +70,44 @@ def open_capability(name: str) -> tuple[Any, str]:
 
 
 def transcribe() -> list[Row]:
-    """Word error rate and speed, clean and in noise."""
+    """Word error rate, clean and in noise, in int8 and in float32; and speed."""
     capability, model = open_capability("transcribe")
     sentences = read_sentences()
     rows: list[Row] = []
-    for metric, level in (("word error rate", None), ("word error rate, 10 dB of white noise", 10.0)):
-        sounds = [sound if level is None else in_noise(sound, level) for sound, _ in sentences]
-        begun = time.perf_counter()
-        heard = capability.run(sounds, capability.parse({}))
-        took = time.perf_counter() - begun
-        said = [word for _, words in sentences for word in words.split()]
-        rows.append(("transcribe", model, metric, _rate(sentences, [h.text for h in heard], len(said)), ON))
-        if level is None:
-            length = sum(sound.seconds for sound in sounds)
-            rows.append(("transcribe", model, "seconds of sound a second", length / took, f"{ON}, one after the other"))
+
+    def measure(metric: str, sounds: Sequence[Sound]) -> None:
+        heard = [answer.text for answer in capability.run(sounds, capability.parse({}))]
+        rows.append(("transcribe", model, metric, _rate(sentences, heard), ON))
+
+    sounds = [sound for sound, _ in sentences]
+    begun = time.perf_counter()
+    measure("word error rate", sounds)
+    speed = sum(sound.seconds for sound in sounds) / (time.perf_counter() - begun)
+    rows.append(("transcribe", model, "seconds of sound a second", speed, "sentences one after the other"))
+    measure("word error rate, 10 dB of white noise", [in_noise(sound, 10.0) for sound in sounds])
+    whole = Sound(np.concatenate([sound.samples for sound in sounds * 4]))
+    begun = time.perf_counter()
+    capability.run([whole], capability.parse({}))
+    speed = whole.seconds / (time.perf_counter() - begun)
+    rows.append(("transcribe", model, "seconds of sound a second", speed, f"one recording of {whole.seconds:.0f} s"))
+    rows.append(("transcribe", model, "word error rate in float32", _rate(sentences, _in_float32(sounds)), ON))
     return rows
 
 
-def _rate(sentences: Sequence[tuple[Sound, str]], heard: Sequence[str], words: int) -> float:
-    wrong = sum(
-        word_error_rate(said.split(), as_words(text)) * len(said.split())
-        for (_, said), text in zip(sentences, heard, strict=True)
-    )
-    return wrong / words
+def _in_float32(sounds: Sequence[Sound]) -> list[str]:
+    """What the same weights hear when they are not rounded to int8."""
+    from faster_whisper import WhisperModel
+
+    _, folder = pick("transcribe", None, Settings(home=CHECKOUT))
+    model = WhisperModel(str(folder), device="cpu", compute_type="float32", local_files_only=True)
+    return ["".join(s.text for s in model.transcribe(sound.samples, vad_filter=True)[0]) for sound in sounds]
+
+
+def _rate(sentences: Sequence[tuple[Sound, str]], heard: Sequence[str]) -> float:
+    """Word error rate over all sentences together."""
+    said = [words.split() for _, words in sentences]
+    wrong = sum(word_error_rate(s, as_words(text)) * len(s) for s, text in zip(said, heard, strict=True))
+    return wrong / sum(map(len, said))
 
 
 def detect_speech() -> list[Row]:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from PIL import Image, ImageDraw, ImageFont
 
+from serving.ready.routes import event
 from tests.browser import needs_browser, open_browser
 from tests.serving.conftest import _serve
 from treadle.settings import CHECKOUT, Settings
@@ -140,6 +141,23 @@ def test_a_sound_is_written_down_and_the_microphone_is_heard(tab, address):
     assert "recording.wav" in tab.evaluate("document.querySelector('.drop').innerText")
     shown = ask(tab)
     assert tab.evaluate("document.querySelectorAll('.line span').length") >= 1, shown
+    assert_harmless(tab, address)
+
+
+def test_what_comes_piece_by_piece_is_text_and_a_failure_is_said(tab, address):
+    """As the service writes a stream, cut where it happens to be cut."""
+    choose(tab, address, "detect-language")
+    named = {"model": "m", "version": "1", "licence": "MIT", "weak": True, "research_only": False, "seconds": 0.5}
+    whole = event("piece", {"text": "Hello, "}) + event("piece", {"text": ATTACK}) + event("done", named)
+    pieces = json.dumps([list(whole[at : at + 7]) for at in range(0, len(whole), 7)])
+    sending = f"{pieces}.forEach((one) => to.enqueue(new Uint8Array(one))); to.close();"
+    tab.evaluate(f"follow(new Response(new ReadableStream({{ start(to) {{ {sending} }} }})))")
+    shown = tab.evaluate("document.getElementById('answer').innerText")
+    assert f"Hello, {ATTACK}" in shown
+    assert "m 1, MIT, 0.5 s" in shown
+    assert "weak" in shown
+    failed = json.dumps(event("error", {"title": "Too much", "detail": "It took too long."}).decode())
+    assert tab.evaluate(f"follow(new Response({failed})).catch((error) => error.message)") == "It took too long."
     assert_harmless(tab, address)
 
 

@@ -16,7 +16,7 @@ from treadle.capabilities.catalog import entries_of
 from treadle.capabilities.sources import is_installed
 from treadle.client import Refused
 from treadle.errors import Unavailable
-from treadle.settings import Settings
+from treadle.settings import CHECKOUT, Settings
 
 pytestmark = pytest.mark.e2e
 GERMAN = "Der Zug nach Wien fährt um neun Uhr."
@@ -152,6 +152,23 @@ def test_transcriptions_of_openai(spoken):
     assert isinstance(spoken.audio.transcriptions.create(model="default", file=file, response_format="text"), str)
     assert spoken.audio.transcriptions.create(model="default", file=file, response_format="verbose_json").duration
     assert spoken.audio.transcriptions.create(model="default", file=file, response_format="vtt").startswith("WEBVTT")
+
+
+@needs("transcribe")
+def test_what_is_said_by_openai_s_and_the_hub_s_client(spoken, hub):
+    path = CHECKOUT / "tests" / "sounds" / "austen-0930.flac"
+    words = "He might even have been made amiable himself."
+    said = spoken.audio.transcriptions.create(model="whisper-tiny.en", file=path, response_format="verbose_json")
+    assert (said.text, said.language, said.segments[0].text) == (words, "en", words)
+    assert 2 < said.segments[0].end <= said.duration == 3.29
+    with pytest.raises(openai.APIStatusError, match="the model knows en"):
+        spoken.audio.transcriptions.create(model="default", file=path, language="de")
+    assert "whisper-tiny.en" in [model.id for model in spoken.models.list()]
+    heard = hub("transcribe").automatic_speech_recognition(path)
+    assert heard.text == words
+    assert heard.chunks[0].timestamp[1] > 2
+    by_word = {"return_timestamps": "word"}
+    assert len(hub("transcribe").automatic_speech_recognition(path, extra_body=by_word).chunks) == 8
 
 
 def test_our_own_client(url, invoice, tmp_path):

@@ -13,6 +13,7 @@ import typer
 
 from console.access_cli import audit_app, keys_app
 from console.alerts_cli import alerts_app
+from console.faces_cli import faces_app
 from console.governor_cli import governor_app, labels_app
 from console.options import Json
 from console.options import read_settings as _settings
@@ -332,6 +333,7 @@ app.add_typer(release_app, name="release")
 app.add_typer(governor_app, name="governor")
 app.add_typer(labels_app, name="labels")
 app.add_typer(ready_app, name="ready")
+app.add_typer(faces_app, name="faces")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")

@@ -133,7 +133,7 @@ def test_reset_asks_for_yes_and_then_forgets(home):
 
 def test_cost_of_nothing_is_nothing(home):
     cost = json.loads(run(home, "cost", "shop", "--json").stdout)
-    assert cost == {"project": "shop", "cpu_seconds": 0, "seconds": 0, "by_flow": []}
+    assert cost == {"project": "shop", "cpu_seconds": 0, "seconds": 0, "by_flow": [], "ready": []}
 
 
 def test_down_while_down_is_no_error(home):

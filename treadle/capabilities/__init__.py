@@ -17,6 +17,7 @@ CAPABILITIES = {
     "detect-faces": "treadle.capabilities.detect_faces:DetectFaces",
     "compare-faces": "treadle.capabilities.compare_faces:CompareFaces",
     "search-faces": "treadle.capabilities.search_faces:SearchFaces",
+    "analyze-video": "treadle.capabilities.analyze_video:AnalyzeVideo",
     "read-text": "treadle.capabilities.read_text:ReadText",
     "embed-image": "treadle.capabilities.embed_image:EmbedImage",
     "classify-text": "treadle.capabilities.classify_text:ClassifyText",

@@ -1,0 +1,43 @@
+"""What sees, through `huggingface_hub.InferenceClient`, unchanged, against a real server."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import InferenceClient
+
+from tests.serving.conftest import _serve
+from treadle.settings import Settings
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with _serve(Settings(home=tmp_path_factory.mktemp("ready")), TREADLE_READY_MEMORY_MB="4096") as (_, url):
+        yield lambda capability: InferenceClient(model=f"{url}/v1/ready/{capability}/hf")
+
+
+@pytest.fixture(scope="module")
+def cup():
+    import skimage
+
+    return str(Path(skimage.__file__).parent / "data" / "coffee.png")
+
+
+def test_image_classification(hub, cup):
+    first, second = hub("classify-image").image_classification(cup, top_k=2)
+    assert first.label == "espresso"
+    assert first.score > second.score
+
+
+def test_object_detection(hub, cup):
+    (thing,) = hub("detect-objects").object_detection(cup, threshold=0.8)
+    assert thing.label == "cup"
+    assert 100 < thing.box.xmin < thing.box.xmax < 500
+
+
+def test_faces_as_objects(hub, cup):
+    astronaut = str(Path(cup).with_name("astronaut.png"))
+    (face,) = hub("detect-faces").object_detection(astronaut)
+    assert face.label == "face"
+    assert face.box.ymax < 200

@@ -204,12 +204,13 @@ def test_both_looks_are_one_alert_with_its_evidence(looks, treadle):
 
 
 def test_a_train_that_cannot_run_is_an_alert_until_one_runs(treadle, home, table, retrained):
-    """The table is away for a night."""
-    table.rename(table.with_suffix(".away"))
+    """The project's table is away for a night."""
+    source = home / "projects" / "orders" / "data" / table.name
+    source.rename(source.with_suffix(".away"))
     try:
         treadle("train", "orders", code=2)
     finally:
-        table.with_suffix(".away").rename(table)
+        source.with_suffix(".away").rename(source)
     (alert,) = [row for row in treadle("alerts", "list") if row["kind"] == "train-failed"]
     assert "orders.csv" in alert["reason"]
 

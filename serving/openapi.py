@@ -107,6 +107,9 @@ def _mend(paths: dict[str, Any]) -> None:
     one = paths["/v1/models/{name}"]["get"]["responses"]
     one.pop("422", None)  # any text is a name
     one |= dict.fromkeys(("404", "503"), _PROBLEM)
+    for path in (path for path in paths if "/alerts" in path):
+        for operation in paths[path].values():
+            operation["responses"] |= dict.fromkeys(("401", "403", "404", "422", "503"), _PROBLEM)
     ready = paths["/readyz"]["get"]["responses"]
     ready["503"] = ready["200"] | {"description": "It is ending"}
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}

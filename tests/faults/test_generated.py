@@ -114,16 +114,16 @@ def note(examiner, case, response) -> None:
         examiner.failures.append(f"{said}: " + "; ".join(f"{type(e).__name__} {e}" for e in group.exceptions)[:500])
 
 
-def described(service):
-    """The API's description, read from the service."""
+def described(service, ready):
+    """The API's description, read from the service; `ready` with its ready models, which take their time to load."""
     schema = schemathesis.openapi.from_dict(service.get("/openapi.json").json())
-    schema.config.update(base_url=f"http://127.0.0.1:{service.port}")
-    return schema
+    schema.config.update(base_url=f"http://127.0.0.1:{service.port}", request_timeout=120)
+    return schema if ready else schema.exclude(path_regex="^/v1/ready/.+|^/openai/.+")
 
 
 def test_requests_from_the_description(served, examine, much):
     """requests made from /openapi.json, that fit it and that do not (schemathesis)"""
-    schema = described(served[1])
+    schema = described(served[1], ready=much(False, True))
     with examine() as examiner, requests.Session() as session:
         for start, mode in enumerate((GenerationMode.POSITIVE, GenerationMode.NEGATIVE), start=3):
 
@@ -137,7 +137,7 @@ def test_requests_from_the_description(served, examine, much):
 
 def test_sequences_from_the_description(served, examine, much):
     """sequences of requests that use each other's answers (schemathesis, stateful)"""
-    schema = described(served[1])
+    schema = described(served[1], ready=much(False, True))
     with examine() as examiner:
 
         class Sequences(schema.as_state_machine()):

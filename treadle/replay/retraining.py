@@ -78,26 +78,13 @@ def turn(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> 
     split, choice = _parts(course, champion, known, kept)
     rehearsed = _positions(course, known, [*split.train, *split.valid])
     judged = _positions(course, known, split.test or split.holdout)
-    newest = _bout(course, judged, champion.model, course.fit(rehearsed, choice.history))
-    duel = _duel(course, champion, newest, None)
-    if not duel.promote:
-        return Turned(None, duel, choice)
     learned = _positions(course, known, [*split.train, *split.valid, *split.test])
-    model = course.fit(learned, choice.history)
+    rehearsal, model = (course.fit(rows, choice.history) for rows in (rehearsed, learned))
     held = _positions(course, known, split.holdout)
-    if split.test and len(held) >= FEWEST:
-        duel = _duel(course, champion, newest, _bout(course, held, champion.model, model))
-        if not duel.promote:
-            return Turned(None, duel, choice)
-    seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])
-    reference = _reference(course, learned, choice.history)
-    return Turned(Watched(champion.number + 1, model, learned, reference, choice, seen), duel, choice)
-
-
-def _duel(course: Course, champion: Watched, newest: Bout, holdout: Bout | None) -> Duel:
-    return hold_duel(
-        newest,
-        holdout,
+    beside = bool(split.test) and len(held) >= FEWEST
+    duel = hold_duel(
+        _bout(course, judged, champion.model, rehearsal),
+        _bout(course, held, champion.model, model) if beside else None,
         course.problem,
         course.metric,
         course.stream.schema,
@@ -105,6 +92,11 @@ def _duel(course: Course, champion: Watched, newest: Bout, holdout: Bout | None)
         seed=course.project.split.seed,
         versus=f"the champion (version {champion.number})",
     )
+    if not duel.promote:
+        return Turned(None, duel, choice)
+    seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])
+    reference = _reference(course, learned, choice.history)
+    return Turned(Watched(champion.number + 1, model, learned, reference, choice, seen), duel, choice)
 
 
 def _parts(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> tuple[Split, Choice]:

@@ -52,9 +52,11 @@ def history_of(turn: Turn) -> History:
 
 
 def _choose(settings: Settings, project: Project, schema: Schema, frame: pd.DataFrame, split: Split) -> Choice:
-    """By the champion's recipe, or the first family's defaults; kept from the champion while little is new."""
-    champion = Ledger.open(settings).champion(project.name)
-    kept = Evidence(settings, project.name).history(champion.version) if champion else None
+    """By the champion's recipe, or the first family's defaults; kept from the turn before while little is new.
+
+    A challenger that was turned down leaves its choice too: a refusal says nothing against the back-test.
+    """
+    kept = Evidence(settings, project.name).newest_history()
     recipe = Registry(settings, Ledger.open(settings)).champion_recipe(project.name)
     family = recipe["family"] if recipe else project.train.families[0]
     params = recipe["params"] if recipe else load_family(family).defaults(load_problem(project.problem))

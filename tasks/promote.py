@@ -56,8 +56,14 @@ def promote_model(turn: Turn, rows: Rows, version: Registered) -> Verdict:
     raise Conflict(f"The champion of '{project.name}' changed five times during the comparison; run the train again.")
 
 
-def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion: Champion | None) -> Duel:
-    """The rehearsal against the champion on the newest rows, and the version itself on the frozen holdout.
+def loses_at_once(turn: Turn, rows: Rows, project: Project) -> bool:
+    """Whether the rehearsal loses to the champion on the newest rows, so that its version will be turned down."""
+    champion = Ledger.open(Settings()).champion(project.name)
+    return champion is not None and not _hold_duel(turn, rows, project, None, champion).promote
+
+
+def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, champion: Champion | None) -> Duel:
+    """The rehearsal against the champion on the newest rows, and the version itself, if there is one, on the frozen holdout.
 
     Without a champion the other side is the trivial baseline.
     """
@@ -82,16 +88,16 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int, champion:
 
     with np.load(turn.path("judged.npz")) as kept:
         newest = replace(bout(test, kept["answer"]), givers=givers_of(test, ledger.givers(project.name)))
-    beside = judged_on != "holdout" and len(held) >= FEWEST
+    beside = version if judged_on != "holdout" and len(held) >= FEWEST else None
     return hold_duel(
         newest,
-        bout(held, open_version(settings, ledger, project.name, version).answer(held)) if beside else None,
+        None if beside is None else bout(held, open_version(settings, ledger, project.name, beside).answer(held)),
         problem,
         pick_metric(problem, project.promote.metric),
         schema.hiding(project.privacy.personal),  # a slice is told by its value
         project.promote,
         seed=project.split.seed,
-        live=live_quality(ledger, project.name, version, champion.version) if champion else None,
+        live=live_quality(ledger, project.name, version, champion.version) if champion and version else None,
         versus=versus,
         has_champion=champion is not None,
     )

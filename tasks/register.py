@@ -14,10 +14,12 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.evaluate import judge_part
 from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
+from tasks.promote import loses_at_once
 from tasks.step import step
 from treadle.bundle import Manifest, ManifestColumn, Smoke
 from treadle.card import Card, Score, render_card
 from treadle.data import AT
+from treadle.drift import Reference
 from treadle.evidence import Evidence
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED, load_model
@@ -31,7 +33,7 @@ from treadle.quality.estimator import make_estimator
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.quality.use import column_use
 from treadle.recipe import fit_recipe
-from treadle.reference import keep_reference, make_reference
+from treadle.reference import keep_reference, make_reference, reference_from
 from treadle.registry import Candidate, Registry
 from treadle.schema import Schema
 from treadle.settings import CHECKOUT, Settings
@@ -205,15 +207,8 @@ def _keep_evidence(
     low, high = scores.intervals[metric]
     figures = {"metric": metric, "low": low, "high": high, "baseline": scores.baseline[metric]}
     evidence.keep_rehearsal(version, figures | {"search": turn.read("search.json")["kind"]})
-    learned, history = parts_of(turn, rows, *LEARNED), history_of(turn)
-    reference, judged, answer = make_reference(
-        learned,
-        schema,
-        problem,
-        metric,
-        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params, history),
-        seed=project.split.seed,
-    )
+    learned = parts_of(turn, rows, *LEARNED)
+    reference, judged, answer = _reference(turn, rows, project, schema, rehearsal, learned)
     keep_reference(reference, evidence.of(version))
     _keep_estimator(turn, rows, project, schema, rehearsal, judged, answer, learned, evidence.of(version))
     if project.label.audit:
@@ -225,6 +220,28 @@ def _keep_evidence(
             description=audit.said,
         )
         turn.write("suspects.json", audit.suspects)
+
+
+def _reference(
+    turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, learned: pd.DataFrame
+) -> tuple[Reference, pd.DataFrame, np.ndarray]:
+    """What was normal, the judged rows and the answers to them: cross-validated, unless the version will be turned down."""
+    problem = load_problem(project.problem)
+    metric = pick_metric(problem, project.promote.metric)
+    if loses_at_once(turn, rows, project):
+        judged = parts_of(turn, rows, judge_part(turn))
+        with np.load(turn.path("judged.npz")) as kept:
+            answer = kept["answer"]
+        return reference_from(learned, judged, answer, schema, problem, metric), judged, answer
+    history = history_of(turn)
+    return make_reference(
+        learned,
+        schema,
+        problem,
+        metric,
+        lambda frame: fit_recipe(project, schema, frame, rehearsal.family, rehearsal.params, history),
+        seed=project.split.seed,
+    )
 
 
 def _keep_estimator(

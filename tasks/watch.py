@@ -26,7 +26,7 @@ from treadle.settings import Settings
 from treadle.turn import parse_moment
 from treadle.window import features_of, window_of
 
-MOST_LOOKS = 24
+MOST_LOOKS = 336  # two weeks of hourly looks
 MOST_SHOWN = 60  # findings of a table in Prefect's UI
 
 

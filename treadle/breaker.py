@@ -42,9 +42,7 @@ def streak_of(ledger: Ledger, project: Project, found: Sequence[Judged], at: dat
     turned_down = rejected_in_a_row(found)
     if not turned_down:
         return None
-    came = 0
-    if len(turned_down) >= project.retrain.max_rejected:
-        came = ledger.count_labels_since(project.name, turned_down[0], until=at)
+    came = ledger.count_labels_since(project.name, turned_down[0], until=at)
     return Streak(len(turned_down), turned_down[0], came)
 
 

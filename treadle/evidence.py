@@ -57,6 +57,12 @@ class Evidence:
         path = self.of(version) / "history.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def newest_history(self) -> dict[str, Any] | None:
+        """The same of the newest version that has it, whether it became champion or was turned down."""
+        folders = self.folder.iterdir() if self.folder.is_dir() else ()
+        versions = sorted((int(folder.name) for folder in folders if folder.name.isdigit()), reverse=True)
+        return next((found for version in versions if (found := self.history(version)) is not None), None)
+
     def of(self, version: int) -> Path:
         """The folder of one version."""
         return self.folder / str(version)

@@ -13,6 +13,8 @@ from typing import Any
 from treadle.project import Project, format_duration
 
 ASKING = ("drift", "quality-loss")
+MOST_DOUBLINGS = 4
+"""So often at most does a challenger that was turned down double the labels that the next try needs."""
 NIGHTLY = "nightly"
 """What the nightly train asks as: the rules of `NIGHTLY_RULES` alone weigh it, since its new rows come with the table."""
 
@@ -123,6 +125,20 @@ def breaker_is_open(project: Project, at: datetime, streak: Streak | None) -> bo
     return bool(past) and at - past[0] < rules.breaker_time
 
 
+def _turned_down(project: Project, now: Circumstances) -> str | None:
+    streak = now.streak
+    if streak is None or not _past([streak.since], now.at, timedelta(0)):
+        return None
+    needed = project.retrain.min_new_labels * 2 ** min(streak.rejected, MOST_DOUBLINGS)
+    if streak.new_labels >= needed:
+        return None
+    challengers = "challenger was" if streak.rejected == 1 else f"{streak.rejected} challengers were"
+    return (
+        f"the last {challengers} turned down, on evidence that has hardly grown: {streak.new_labels} labels have come "
+        f"since, {needed} are needed for another try, twice as many each time."
+    )
+
+
 def _harmless(project: Project, now: Circumstances) -> str | None:
     least = project.retrain.min_harm
     if now.harm is None or now.harm >= least:
@@ -181,6 +197,7 @@ RULES: Mapping[str, Rule] = {
     "in-flight": _in_flight,
     "breaker": _breaker,
     "harmless": _harmless,
+    "turned-down": _turned_down,
     "cooldown": _cooldown,
     "daily-maximum": _daily_maximum,
     "asked-already": _asked,

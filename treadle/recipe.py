@@ -66,7 +66,7 @@ def pick_history(
         split: What of them may be learned from.
         family: What is fitted.
         params: Its parameters; the back-test fits a cheaper form of it.
-        kept: The champion's choice, if it was made by the same rule; it holds while little is new.
+        kept: The choice of the turn before, if it was made by the same rule; it holds while little is new.
     """
     rule = project.retrain.history
     if rule == "all":

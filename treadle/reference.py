@@ -56,6 +56,33 @@ def make_reference(
     return reference, judged, answer
 
 
+def reference_from(
+    learned: pd.DataFrame, judged: pd.DataFrame, answer: np.ndarray, schema: Schema, problem: Problem, metric: str
+) -> Reference:
+    """What was normal by rows that the recipe's rehearsal had not seen: no further fit, but whatever they drifted is in it.
+
+    For a version that was turned down; should a person promote it all the same, it can be watched.
+
+    Args:
+        learned: Rows that the version learns from.
+        judged: Rows that its rehearsal had not seen, (n, columns).
+        answer: Its answers to them, (n,) or (n, n_classes).
+        schema: Says the features, the target and whether there is time.
+        problem: Gives the loss of a row.
+        metric: The metric that decides.
+    """
+    timed = schema.time is not None
+    order = np.argsort(judged[AT].to_numpy(), kind="stable")[-MOST_JUDGED:] if timed else np.arange(len(judged))
+    judged, answer = judged.iloc[order].reset_index(drop=True), answer[order]
+    older = learned[~learned[ROW].isin(judged[ROW])]
+    older = older.sort_values(AT, kind="stable") if timed else older
+    names = [column.name for column in schema.features]
+    rows = pd.concat([older[names], judged[names]], ignore_index=True).tail(MOST_ROWS).reset_index(drop=True)
+    y = problem.encode_target(judged[schema.target], schema)
+    losses = problem.row_losses(metric, y, answer)
+    return Reference(rows, timed, losses, event_days(judged), answer, y, rows.tail(len(judged)))
+
+
 def _out_of_fold(
     ordered: pd.DataFrame, judged: pd.DataFrame, problem: Problem, fit: Callable[[pd.DataFrame], Any], seed: int,
     *, timed: bool,

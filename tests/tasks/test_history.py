@@ -76,8 +76,11 @@ def test_a_back_test_is_kept_while_little_is_new(settings, changed):
     )
     ledger.promote("shop", 1, None, reason="first")
     Evidence(settings, "shop").keep_history(1, before.figures() | {"rule": "auto"})
+    Evidence(settings, "shop").keep_history(2, before.figures() | {"rule": "auto", "why": "Of one turned down."})
+    assert choice(settings, project(), table(205)).why == f"{KEPT}Of one turned down."
+    Evidence(settings, "shop").keep_history(2, before.figures() | {"rule": "auto"})
     kept = choice(settings, project(), table(205))
     assert kept.why == f"{KEPT}{before.why}"
     assert kept.tried == before.tried
-    assert not choice(settings, project(), table(230)).why.startswith(KEPT)
+    assert not choice(settings, project(), table(260)).why.startswith(KEPT)
     assert not choice(settings, project("weighted"), table(205)).why.startswith(KEPT)

@@ -50,6 +50,9 @@ def test_other_verdicts_do_not(verdict):
         ({"harm": 0.01}, "raise the loss by 1.0% only; below 2.0%"),
         ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "3 challengers in a row"),
         ({"streak": Streak(3, NOW + timedelta(hours=2), 0)}, "the breaker is open"),
+        ({"streak": Streak(1, NOW, 99)}, "99 labels have come since, 100 are needed"),
+        ({"streak": Streak(2, NOW, 199)}, "the last 2 challengers were turned down"),
+        ({"streak": Streak(9, NOW, 799)}, "800 are needed"),
     ],
 )
 def test_each_rule_objects(changes, why):
@@ -62,14 +65,19 @@ def test_each_rule_objects(changes, why):
     "changes",
     [
         {"harm": 0.02},
-        {"streak": Streak(2, NOW, 0)},
-        {"streak": Streak(3, NOW - timedelta(days=3), 0)},
-        {"streak": Streak(9, NOW, 500)},
+        {"streak": Streak(1, NOW, 100)},
+        {"streak": Streak(2, NOW, 200)},
+        {"streak": Streak(3, NOW - timedelta(days=3), 400)},
+        {"streak": Streak(9, NOW, 800)},
         {"streak": Streak(9, NOW + timedelta(days=30), 0)},
     ],
 )
 def test_rules_that_are_not_met_let_it_through(changes):
     assert decide("drift", "", PROJECT, circumstances(**changes)).retrain
+
+
+def test_a_night_tries_again_since_its_rows_may_come_with_the_table():
+    assert decide(NIGHTLY, "", PROJECT, circumstances(streak=Streak(1, NOW, 0))).retrain
 
 
 def test_harm_speaks_of_inputs_and_not_of_quality():

@@ -5,7 +5,7 @@ import pandas as pd
 
 from treadle.evidence import Evidence
 from treadle.problems import load_problem
-from treadle.reference import keep_reference, load_reference, make_reference
+from treadle.reference import keep_reference, load_reference, make_reference, reference_from
 
 
 class Memory:
@@ -40,6 +40,20 @@ def test_losses_are_out_of_fold_and_days_are_whole(toy, tmp_path):
     assert np.array_equal(kept.targets, judged["amount"])
     assert kept.judged.equals(reference.rows.tail(len(judged)).reset_index(drop=True))
     assert load_reference(tmp_path / "2") is None
+
+
+def test_a_version_that_was_turned_down_is_known_by_its_rehearsal(toy, tmp_path):
+    schema, frame = toy("tabular-regression")
+    judged = frame.iloc[40:80].sample(frac=1, random_state=0)
+    answer = judged["amount"].to_numpy() + 1
+    made = reference_from(frame, judged, answer, schema, load_problem("tabular-regression"), "mae")
+    assert np.allclose(made.losses, 1)
+    assert len(made.rows) == len(frame)
+    assert np.all(np.diff(made.loss_days) >= 0)
+    keep_reference(made, tmp_path)
+    kept = load_reference(tmp_path)
+    assert np.allclose(kept.answers, made.answers)
+    assert kept.judged.equals(made.rows.tail(len(judged)).reset_index(drop=True))
 
 
 def test_the_holdout_is_frozen_once(settings):

@@ -11,9 +11,11 @@ import numpy as np
 
 from treadle.drift.records import Quality, Reference, Window
 
-FALSE_ALARM = 0.02  # of each of the two questions; both together err half as often
+FALSE_ALARM = 0.02  # of each of the two questions, for a large loss; both together err half as often
+SMALL_FALSE_ALARM = 0.005  # the same for a small one, of which quiet weeks have more
 LONE_FALSE_ALARM = 0.004  # of the first, where days are too few for the second
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
+LARGE = 1.35  # times the normal loss: so much is believed at one look, less when labels that are new confirm it
 LEAST_DAYS = 4  # of which a window's own variation can be told
 LEAST_UNITS = 8
 UNITS = 20  # parts of a reference that covers fewer days
@@ -27,12 +29,13 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
     ratio = new / max(old, 1e-12)
     own = len(np.unique(window.loss_days)) >= LEAST_DAYS or not reference.timed
     drawn = null.ratios(reference.losses[:, None])[:, 0]
-    lower = ratio / max(float(np.quantile(drawn, 1 - (FALSE_ALARM if own else LONE_FALSE_ALARM))), 1e-12)
+    level = FALSE_ALARM if ratio >= LARGE else SMALL_FALSE_ALARM
+    lower = ratio / max(float(np.quantile(drawn, 1 - (level if own else min(level, LONE_FALSE_ALARM)))), 1e-12)
     if own:
         rng = np.random.default_rng(seed)
         before = bootstrap_means(reference.losses, reference.loss_days, rng)
         now = bootstrap_means(window.losses, window.loss_days, rng)
-        lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), FALSE_ALARM)))
+        lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), level)))
     return Quality(old, new, ratio, lower, len(window.losses))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from treadle.drift.answers import compare_predictions, compare_targets
 from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
-from treadle.drift.quality import Null, compare_losses, is_lost
+from treadle.drift.quality import LARGE, Null, compare_losses, is_lost
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
@@ -65,8 +65,9 @@ def judge(
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement(
-        "ok", "", _by_column(found), quality, tuple(found), rate, blocks, _persistence(found, quality, past, watch)
-    )
+        "ok", "", _by_column(found), quality, tuple(found), rate, blocks,
+        _persistence(found, quality, past if quality is None else _apart(past, at, reference, window), watch),
+    )  # fmt: skip
     return _concluded(judged, reference, window, columns, watch, absurd)
 
 
@@ -88,7 +89,8 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
 def _of_quality(quality: Quality) -> Finding:
     said = f"the loss is {quality.ratio:.2f} times what was normal"
     lost = is_lost(quality)
-    return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, lost, said)
+    certain = lost and quality.ratio >= LARGE
+    return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, certain, said)
 
 
 def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Finding:
@@ -125,6 +127,21 @@ def _moved(found: Sequence[Finding]) -> list[Finding]:
 def _bad_slices(found: Sequence[Finding]) -> list[Finding]:
     slices = [f for f in found if f.drifted and f.kind == "segment"]
     return sorted(slices, key=lambda f: -f.statistic / f.threshold)
+
+
+def _apart(past: Sequence[Look], at: datetime | None, reference: Reference, window: Window) -> list[Look]:
+    """Of the earlier looks, newest first, those that share no labelled day with this one or with each other.
+
+    What a look says of the very days that the last one judged confirms nothing.
+    """
+    if at is None or not reference.timed:
+        return list(past)
+    span = timedelta(days=max(1, int(window.loss_days.max() - window.loss_days.min())))
+    taken: list[Look] = []
+    for look in past:
+        if look.at <= (taken[-1].at if taken else at) - span:
+            taken.append(look)
+    return taken
 
 
 def _persistence(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from treadle.drift.family import CERTAIN
 from treadle.drift.quality import Null
@@ -14,8 +15,11 @@ from treadle.schema import Column
 from treadle.slices import parts
 
 FALSE_ALARM = 0.004  # over all slices together
+SURELY = 0.01  # how often a slice's own days may deceive
 LEAST_ROWS = 30  # of a slice, on both sides
+LEAST_UNITS = 4  # days of the window that a slice must lie on, since one cold night is no slice gone bad
 LEAST_RATIO = 1.25
+LARGE_RATIO = 2.0  # so much is believed at one look, less when labels that are new confirm it
 MOST_VALUES = 40  # of a category, to be sliced by
 MOST_SLICES = 400
 
@@ -37,10 +41,11 @@ def compare_slices(reference: Reference, window: Window, columns: Sequence[Colum
     spread = np.maximum(drawn.std(axis=0), 1e-9)
     farthest = (drawn / spread).max(axis=1)
     allowed, certain = (
-        np.maximum(LEAST_RATIO, np.exp(spread * np.quantile(farthest, 1 - level)))
-        for level in (FALSE_ALARM, FALSE_ALARM * CERTAIN)
+        np.maximum(least, np.exp(spread * np.quantile(farthest, 1 - level)))
+        for least, level in ((LEAST_RATIO, FALSE_ALARM), (LARGE_RATIO, FALSE_ALARM * CERTAIN))
     )
-    surely = current - 2.3 * _error(window.losses, now) > normal  # by its own rows too: one absurd row is no slice
+    units = np.unique(window.loss_days, return_inverse=True)[1] if reference.timed else np.arange(len(window.losses))
+    surely = _least(window.losses, now, units) > normal  # by its own days too: one absurd row or night is no slice
     return [
         Finding(
             "segment", name, round(float(ratio[i]), 4), round(float(allowed[i]), 4), round(float(ratio[i]), 4),
@@ -75,8 +80,19 @@ def _mean(losses: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return (losses @ inside) / np.maximum(inside.sum(axis=0), 1)
 
 
-def _error(losses: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Standard errors of the means (slices,)."""
-    rows = np.maximum(inside.sum(axis=0), 2)
-    squares = (losses**2 @ inside) / rows - _mean(losses, inside) ** 2
-    return np.sqrt(np.maximum(squares, 0) / (rows - 1))
+def _least(losses: np.ndarray, inside: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """What the slices' means surely exceed, (slices,); minus infinity where too few days, or rows, tell.
+
+    Rows of one day belong together: the error of a mean is that of sums by day (the linearization of W. Cochran,
+    Sampling Techniques, 1977, section 6.4), and Student's t knows how few the days are.
+    """
+    mean = _mean(losses, inside)
+    off = (losses[:, None] - mean) * inside
+    sums, rows = (np.zeros((int(units.max()) + 1, inside.shape[1])) for _ in range(2))
+    np.add.at(sums, units, off)
+    np.add.at(rows, units, inside)
+    there = (rows > 0).sum(axis=0)
+    stretched = there / np.maximum(there - 1, 1)
+    error = np.sqrt((sums**2).sum(axis=0) * stretched) / np.maximum(inside.sum(axis=0), 1)
+    surely = mean - student.isf(SURELY, np.maximum(there - 1, 1)) * error
+    return np.where(there >= LEAST_UNITS, surely, -np.inf)

@@ -48,39 +48,43 @@ def first_watched(course: Course) -> Watched:
     )
 
 
-def turn(course: Course, champion: Watched, known: np.ndarray) -> tuple[Watched, Duel]:
-    """Train a challenger on what is known and hold the duel.
+@dataclass(frozen=True)
+class Turned:
+    """What came of a train run.
+
+    Attributes:
+        challenger: The version that replaces the champion; `None` when the duel keeps the champion.
+        duel: What it said.
+        choice: What was learned from, which the next train run may keep.
+    """
+
+    challenger: Watched | None
+    duel: Duel
+    choice: Choice
+
+
+def turn(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> Turned:
+    """Train a challenger on what is known and hold the duel; what only a new champion needs is made for one alone.
 
     Args:
         course: The rows and the rules.
         champion: What answers now.
         known: Positions of the rows whose labels are known, in time order.
-
-    Returns:
-        The challenger, and what the duel said of it.
+        kept: What the train run before learned from.
 
     Raises:
         BadData: The known rows cannot be split, or a class is missing among those that are learned from.
     """
-    split, choice = _parts(course, champion, known)
+    split, choice = _parts(course, champion, known, kept)
     rehearsed = _positions(course, known, [*split.train, *split.valid])
     judged = _positions(course, known, split.test or split.holdout)
     learned = _positions(course, known, [*split.train, *split.valid, *split.test])
-    seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])
-    rehearsal = course.fit(rehearsed, choice.history)
-    challenger = Watched(
-        champion.number + 1,
-        course.fit(learned, choice.history),
-        learned,
-        _reference(course, learned, choice.history),
-        choice,
-        seen,
-    )
+    rehearsal, model = (course.fit(rows, choice.history) for rows in (rehearsed, learned))
     held = _positions(course, known, split.holdout)
     beside = bool(split.test) and len(held) >= FEWEST
     duel = hold_duel(
         _bout(course, judged, champion.model, rehearsal),
-        _bout(course, held, champion.model, challenger.model) if beside else None,
+        _bout(course, held, champion.model, model) if beside else None,
         course.problem,
         course.metric,
         course.stream.schema,
@@ -88,16 +92,20 @@ def turn(course: Course, champion: Watched, known: np.ndarray) -> tuple[Watched,
         seed=course.project.split.seed,
         versus=f"the champion (version {champion.number})",
     )
-    return challenger, duel
+    if not duel.promote:
+        return Turned(None, duel, choice)
+    seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])
+    reference = _reference(course, learned, choice.history)
+    return Turned(Watched(champion.number + 1, model, learned, reference, choice, seen), duel, choice)
 
 
-def _parts(course: Course, champion: Watched, known: np.ndarray) -> tuple[Split, Choice]:
+def _parts(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> tuple[Split, Choice]:
     """The split, without what is too old, and what is learned from."""
     project, schema = course.project, course.stream.schema
     table = course.stream.frame.iloc[known].reset_index(drop=True)
     seen = set(course.stream.frame[ROW].to_numpy()[champion.seen])
     split = split_rows(table, project, schema, frozen=set(course.holdout), seen=seen)
-    choice = pick_history(project, schema, table, split, course.family, course.params, champion.choice)
+    choice = pick_history(project, schema, table, split, course.family, course.params, kept)
     return keep_to_history(split, table, project, schema, choice)
 
 

@@ -21,7 +21,7 @@ from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
 from treadle.replay.retraining import Watched, first_watched, turn
 
-MOST_LOOKS = 50
+MOST_LOOKS = 336
 
 
 class OnTreadle:
@@ -38,6 +38,7 @@ class OnTreadle:
         self._versions = 1
         self._looks: list[Earlier] = []
         self._refused: list[pd.Timestamp] = []
+        self._choice = self._champion.choice
 
     def look(self, standing: Standing, moment: Moment) -> Look:
         """The probation, then the watch's verdict, then the project's policy."""
@@ -51,15 +52,16 @@ class OnTreadle:
     def retrain(self, standing: Standing, moment: Moment) -> Trained:
         """A train run; the challenger replaces the champion if the duel says so."""
         with meter() as spent:
-            challenger, duel = turn(self._course, self._champion, moment.known)
-        if not duel.promote:
+            turned = turn(self._course, self._champion, moment.known, self._choice)
+        self._choice = turned.choice
+        if turned.challenger is None:
             self._refused.insert(0, moment.at)
-            return Trained(None, duel.reason, spent.cpu_seconds)
+            return Trained(None, turned.duel.reason, spent.cpu_seconds)
         self._versions += 1
-        self._replace(standing, replace(challenger, number=self._versions), self._champion, moment)
+        self._replace(standing, replace(turned.challenger, number=self._versions), self._champion, moment)
         self._refused.clear()
-        said = f"Learned from {challenger.choice.history.name}, {len(challenger.learned):,} rows. {duel.reason}"
-        return Trained(self._champion, said, spent.cpu_seconds)
+        learned = f"{turned.choice.history.name}, {len(turned.challenger.learned):,} rows"
+        return Trained(self._champion, f"Learned from {learned}. {turned.duel.reason}", spent.cpu_seconds)
 
     def _replace(self, standing: Standing, version: Watched, before: Watched | None, moment: Moment) -> None:
         self._champion, self._before, self._since, self._looks = version, before, moment.at, []

@@ -1,7 +1,9 @@
 """What is likely waits for another look, what is certain does not; and everyone is told since when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from treadle.drift import Look, judge
@@ -54,3 +56,27 @@ def test_since_is_the_first_look_without_a_gap(world, likely):
 
 def test_nothing_moved_needs_no_persistence(world):
     assert judge(world.reference, world.scene(300, 12).window(), world.columns, Watch()).persistence is None
+
+
+@pytest.mark.parametrize(
+    ("ago", "verdict"),
+    [([], "ok"), ([timedelta(hours=1), timedelta(days=6)], "ok"), ([timedelta(days=14)], "quality-loss")],
+)
+def test_a_small_loss_is_confirmed_by_looks_that_share_no_labelled_day(world, ago, verdict):
+    quiet = world.scene(400, 5)
+    worse = replace(quiet, losses=quiet.losses * 1.25 / quiet.losses[:336].mean())
+    past = [Look(NOW - span, frozenset(["quality:loss"])) for span in ago]
+    found = judge(world.reference, worse.window(336), world.columns, Watch(), past=past, at=NOW)
+    assert found.verdict == verdict
+    assert found.persistence.looks == (2 if verdict == "quality-loss" else 1)
+
+
+def test_a_slice_that_was_bad_on_two_days_alone_is_no_slice_gone_bad(world):
+    quiet = world.scene(400, 6)
+    hours = np.arange(400)
+    for last, bad in ((96, False), (192, True)):
+        late = (hours >= 48) & (hours < last)
+        plan = np.where(late, "pro", "basic")
+        scene = replace(quiet.but(plan=plan), losses=np.where(late, 4.0, 0.8) * quiet.losses)
+        found = judge(world.reference, scene.window(336), world.columns, Watch())
+        assert (("segment", "plan = pro") in {(f.kind, f.name) for f in found.findings if f.drifted}) is bad

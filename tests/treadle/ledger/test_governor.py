@@ -179,6 +179,10 @@ def test_new_labels_close_the_breaker(ledger):
     governor = Governor(ledger, project(breaker_labels=30))
     assert governor.weigh("drift", "moved.", NOW + timedelta(hours=12)).decision.rule == "breaker"
     labels(ledger, 30, NOW + timedelta(hours=3), start=100)
+    waiting = governor.weigh("drift", "moved.", NOW + timedelta(hours=12)).decision
+    assert waiting.rule == "turned-down"
+    assert "30 labels have come since, 80 are needed" in waiting.reason
+    labels(ledger, 50, NOW + timedelta(hours=4), start=200)
     assert governor.weigh("drift", "moved.", NOW + timedelta(hours=12)).decision.retrain
 
 

@@ -103,7 +103,8 @@ def test_windows_without_rows_and_without_labels_have_no_error_and_stop_nobody(m
 
 
 def test_classes_are_replayed_too(make_project):
-    project = make_project(hours(change=CHANGE, classify=True), problem="tabular-classification")
+    table = hours(days=60, change=CHANGE, classify=True)  # long enough to learn the new world after two refusals
+    project = make_project(table, problem="tabular-classification")
     found = replayed(project)
     outcomes = by_name(found)
     assert found.course.error_name == "log_loss"

@@ -105,7 +105,8 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
     settings = Settings(home=home)
 
     names = {(found["name"], found["entrypoint"]) for found in ask(settings, "deployments/filter", {})}
-    assert names == {("shop", f"flows.{flow}.{flow}") for flow in ("train", "watch", "score", "replay", "promote")}
+    flows = {("shop", f"flows.{flow}.{flow}") for flow in ("train", "watch", "score", "replay", "promote")}
+    assert names == flows | {("ready", "flows.ready.ready")}
     schedules = [s for found in ask(settings, "deployments/filter", {}) for s in found["schedules"]]
     assert {s["schedule"].get("cron") or s["schedule"]["interval"] for s in schedules} == {"0 3 * * *", 7200.0}
     assert not any(s["active"] for s in schedules), "nothing is watched or retrained before there is a champion"

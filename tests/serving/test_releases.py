@@ -90,6 +90,7 @@ def test_a_canary_that_does_harm_hurts_nobody_and_is_rolled_back(client, home, e
     assert figures["errors"] + figures["timeouts"] + figures["nonfinite"] >= 3
     assert "it failed" in ended.reason
     assert home.ledger.champion("toy").version == 1
+    eventually(lambda: home.ledger.last_decisions("toy", 1) != [])
     (decision,) = home.ledger.last_decisions("toy", 1)
     assert (decision.kind, decision.figures["version"]) == ("rolled-back", 2)
     eventually(lambda: client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 1)

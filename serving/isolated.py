@@ -24,6 +24,7 @@ import numpy as np
 
 from serving.session import new_session
 from treadle.errors import TreadleError
+from treadle.frames import read_whole
 
 HEADER = struct.Struct("<I")
 NICE = 5
@@ -201,23 +202,10 @@ def _receive(channel: socket.socket, most: int, end: float | None = None) -> byt
         EOFError: The other end is closed, or says too much.
         TimeoutError: It is late.
     """
-    (size,) = HEADER.unpack(_read(channel, HEADER.size, end))
+    (size,) = HEADER.unpack(read_whole(channel, HEADER.size, end))
     if size > most:
         raise EOFError
-    return _read(channel, size, end)
-
-
-def _read(channel: socket.socket, size: int, end: float | None) -> bytearray:
-    content = bytearray(size)
-    view, filled = memoryview(content), 0
-    while filled < size:
-        if end is not None:
-            channel.settimeout(max(0.001, end - time.monotonic()))
-        count = channel.recv_into(view[filled:])
-        if count == 0:
-            raise EOFError
-        filled += count
-    return content
+    return read_whole(channel, size, end)
 
 
 # The child

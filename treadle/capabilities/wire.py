@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from treadle.frames import read_whole
+
 HEADER = struct.Struct("<I")
 MOST_BYTES = (1 << 31) - 1
 
@@ -117,19 +119,7 @@ def receive(channel: socket.socket, end: float | None = None) -> bytearray:
         TimeoutError: It is late.
         EOFError: The other end is gone, or says too much.
     """
-    (size,) = HEADER.unpack(_read(channel, HEADER.size, end))
+    (size,) = HEADER.unpack(read_whole(channel, HEADER.size, end))
     if size > MOST_BYTES:
         raise EOFError
-    return _read(channel, size, end)
-
-
-def _read(channel: socket.socket, size: int, end: float | None) -> bytearray:
-    content = bytearray(size)
-    view, filled = memoryview(content), 0
-    while filled < size:
-        channel.settimeout(None if end is None else max(0.001, end - time.monotonic()))
-        count = channel.recv_into(view[filled:])
-        if count == 0:
-            raise EOFError
-        filled += count
-    return content
+    return read_whole(channel, size, end)

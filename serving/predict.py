@@ -30,7 +30,7 @@ from serving.quota import Quota
 from serving.releases import Live, Releases, caller_of
 from serving.writer import LedgerWriter
 from treadle.errors import NotFound, TreadleError
-from treadle.ledger import Counts, Entry, Feedback, Journal, Ledger, on_their_way
+from treadle.ledger import Counts, Entry, Exchange, Feedback, Journal, Ledger, on_their_way
 from treadle.ledger.records import to_us
 from treadle.settings import Settings
 
@@ -119,7 +119,10 @@ class Endpoints:
         def read(model: ServedModel) -> Asked:
             return read_body(model, body, self.settings.max_rows)
 
-        talk = Talk(read, lambda a: encode_answers(a.model, a.ids, a.values), self.spend_of(request))
+        def record(answered: Answered, said: bytes) -> Sequence[Entry | Exchange]:
+            return as_it_went(answered, body, said) or ledger_entries(answered)
+
+        talk = Talk(read, lambda a: encode_answers(a.model, a.ids, a.values), self.spend_of(request), record)
         done = await self._by_whom(model, len(body), talk, caller_of(request))
         return Worked(done.answered.model, done.answered.asked.count, done.said)
 
@@ -188,7 +191,7 @@ class Endpoints:
         in_context = partial(copy_context().run, work)  # what the thread logs names the request too
         return await asyncio.get_running_loop().run_in_executor(self.admission.threads, in_context)
 
-    async def keep(self, entries: list[Entry], own_ids: bool) -> None:
+    async def keep(self, entries: Sequence[Entry | Exchange], own_ids: bool) -> None:
         """Return when the rows will be in the ledger whatever happens; ids of the caller's must be new, so those wait.
 
         Raises:
@@ -196,7 +199,7 @@ class Endpoints:
             Unavailable: They cannot be written.
         """
         if own_ids:
-            await self.writer.write(entries)
+            await self.writer.write([entry for entry in entries if isinstance(entry, Entry)])
         elif self.journal.durable:
             await asyncio.to_thread(self.journal.append, entries)
         else:
@@ -300,7 +303,7 @@ class Done(NamedTuple, Generic[T]):
 
     answered: Answered
     said: T
-    entries: list[Entry]
+    entries: Sequence[Entry | Exchange]
     seconds: float
 
     @property
@@ -316,12 +319,20 @@ class Talk(Generic[T]):
         read: The body as a version's columns.
         write: The answer in the caller's protocol.
         spend: Counts the rows, once, whoever answers in the end.
+        record: What the ledger keeps of an answer and of how it was written; its rows when left out.
     """
 
-    def __init__(self, read: Callable[[ServedModel], Asked], write: Callable[[Answered], T], spend: Spend) -> None:
+    def __init__(
+        self,
+        read: Callable[[ServedModel], Asked],
+        write: Callable[[Answered], T],
+        spend: Spend,
+        record: Callable[[Answered, T], Sequence[Entry | Exchange]] | None = None,
+    ) -> None:
         self.read = read
         self._write = write
         self._spend: Spend | None = spend
+        self._record = record or (lambda answered, _said: ledger_entries(answered))
 
     def spend_once(self, rows: int) -> None:
         """Count the rows.
@@ -353,7 +364,8 @@ class Talk(Generic[T]):
     def done(self, model: ServedModel, asked: Asked, values: np.ndarray, seconds: float) -> Done[T]:
         """What a version's answer becomes."""
         answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
-        done = Done(answered, self._write(answered), ledger_entries(answered), seconds)
+        said = self._write(answered)
+        done = Done(answered, said, self._record(answered, said), seconds)
         mark("encode")
         return done
 
@@ -412,6 +424,17 @@ def new_ids(count: int) -> list[str]:
         variant = "89ab"[int(noise[begin + 3], 16) & 3]
         ids.append(f"{moment}7{noise[begin : begin + 3]}{variant}{noise[begin + 4 : begin + 19]}")
     return ids
+
+
+def as_it_went(answered: Answered, body: bytes, said: bytes) -> list[Exchange]:
+    """A request of the own protocol as it came and went; whoever carries the journal takes its rows apart.
+
+    None where the caller chose ids or times, or where a column may not be kept.
+    """
+    model, asked = answered.model, answered.asked
+    if asked.ids is not None or asked.at is not None or model.redact is not None:
+        return []
+    return [Exchange(model.name, model.version, time.time_ns() // 1000, body, said)]
 
 
 def ledger_entries(answered: Answered) -> list[Entry]:

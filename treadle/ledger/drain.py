@@ -35,10 +35,12 @@ class Drain:
     Args:
         folder: The journals' folder.
         open_ledger: Opens the ledger when it is needed first, and again until it can be opened.
+        nice: The priority of its thread: callers wait for a processor, rows on their way do not.
     """
 
-    def __init__(self, folder: Path, open_ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, folder: Path, open_ledger: Callable[[], Ledger], nice: int = 0) -> None:
         self._folder = folder
+        self._nice = nice
         self._open_ledger = open_ledger
         self._ledger: Ledger | None = None
         self._offsets: dict[Path, int] = {}
@@ -57,6 +59,8 @@ class Drain:
         self.let_go()
 
     def _run(self) -> None:
+        if self._nice:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)  # of this thread alone (Linux)
         pause = PAUSE_S
         while not self._stop.wait(pause):
             pause = PAUSE_S if self._carried() else BACK_OFF_S

@@ -171,25 +171,30 @@ class _Rows(msgspec.Struct):
 
 
 class _Answers(msgspec.Struct):
-    predictions: list[dict[str, Any]]
+    predictions: list[msgspec.Raw]
 
 
 _rows = msgspec.json.Decoder(_Rows).decode
 _answers = msgspec.json.Decoder(_Answers).decode
-_json = msgspec.json.Encoder().encode
+_ID = len('{"id":"')
 
 
-def entries(records: Sequence[Sequence[Any]]) -> Iterator[Entry]:
+def entries(records: Sequence[Sequence[Any]]) -> list[Entry]:
     """The rows of a frame's records."""
+    found: list[Entry] = []
     for record in records:
         if len(record) == len(Entry._fields):
-            yield Entry(*record)
+            found.append(Entry(*record))
         else:
-            yield from _taken_apart(Exchange(*record))
+            found.extend(_taken_apart(Exchange(*record)))
+    return found
 
 
 def _taken_apart(exchange: Exchange) -> Iterator[Entry]:
+    """The rows of an exchange; each answer begins with its id, which is hex, so it is cut off instead of parsed."""
     model, version, arrived, request, response = exchange
-    for row, answer in zip(_rows(request).rows, _answers(response).predictions, strict=True):
-        name = answer.pop("id")
-        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), _json(answer).decode())
+    for row, raw in zip(_rows(request).rows, _answers(response).predictions, strict=True):
+        answer = bytes(raw).decode()
+        end = answer.index('"', _ID)
+        name, answer = answer[_ID:end], "{" + answer[end + 2 :]
+        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), answer)

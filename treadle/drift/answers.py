@@ -1,4 +1,4 @@
-"""Prediction drift and target drift: do the model's answers, or the truth, fall otherwise than at training?"""
+"""Prediction drift and target drift: do the model's answers, or the truth, have another distribution than at training?"""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _say_moved(moved: Sequence[Finding]) -> str:
         {"prediction": "the model's answers", "target": "the labels"}[f.kind] for f in moved if f.name not in inputs
     ]
     said = f"inputs moved: {', '.join(inputs)}" if inputs else "inputs are where they were"
-    return said + (f"; {' and '.join(rest)} fall otherwise than at training" if rest else "")
+    return said + (f"; {' and '.join(rest)} are distributed differently than at training" if rest else "")
 
 
 def _say_waiting(persistence: Persistence) -> str:

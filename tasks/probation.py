@@ -11,8 +11,8 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.step import step
-from treadle.answering import Answering, open_version
-from treadle.errors import BrokenBundle, Conflict, NotFound
+from treadle.answering import Answering, open_for_rows
+from treadle.errors import Conflict
 from treadle.labeling import event_days, late_labels
 from treadle.ledger import Ledger, Promotion, Row
 from treadle.losses import losses_of_answers
@@ -76,7 +76,7 @@ def _look(settings: Settings, ledger: Ledger, project: Project, swap: Promotion,
     before = int(swap.from_version or 0)
     most = project.promote.probation.labels
     rows = ledger.labelled_after(project.name, swap.version, swap.at, moment, most)
-    served = _open(settings, ledger, project, before, schema)
+    served = open_for_rows(settings, ledger, project, schema, before)
     if isinstance(served, str):
         return Look("unknown", f"No probation of version {swap.version}: {served}", swap.version, before, len(rows))
     now, then, days = _losses(rows, schema, project, served)
@@ -85,23 +85,6 @@ def _look(settings: Settings, ledger: Ledger, project: Project, swap: Promotion,
         first=min(project.watch.min_labelled, most), most=most,
         over=moment - swap.at >= project.promote.probation.time, seed=project.split.seed,
     )  # fmt: skip
-
-
-def _open(settings: Settings, ledger: Ledger, project: Project, before: int, schema: Schema) -> Answering | str:
-    """The version before, or why it cannot answer the same rows."""
-    hidden = [column.name for column in schema.features if column.name in project.privacy.redacted]
-    if hidden:
-        return f"the ledger does not keep '{hidden[0]}' (privacy), so version {before} cannot answer the same rows."
-    try:
-        served = open_version(settings, ledger, project.name, before)
-    except (NotFound, BrokenBundle) as error:
-        return str(error)
-    manifest = served.bundle.manifest
-    if [(c.name, c.kind) for c in manifest.columns] != [(c.name, c.kind) for c in schema.features]:
-        return f"version {before} has other columns."
-    if manifest.classes != schema.classes:
-        return f"version {before} has other classes."
-    return served
 
 
 def _losses(

@@ -11,11 +11,12 @@ import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
+from treadle.answering import open_for_rows
 from treadle.card import escape
 from treadle.drift import Judgement, Look, Reference, judge
 from treadle.errors import NotFound, Unavailable
 from treadle.evidence import Evidence
-from treadle.ledger import Ledger, VerdictRow
+from treadle.ledger import Ledger, Row, VerdictRow
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
 from treadle.reference import load_reference
@@ -24,7 +25,7 @@ from treadle.reports import evidently_html
 from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.turn import parse_moment
-from treadle.window import features_of, window_of
+from treadle.window import features_of, in_hindsight, window_of
 
 MOST_LOOKS = 336  # two weeks of hourly looks
 MOST_SHOWN = 60  # findings of a table in Prefect's UI
@@ -51,7 +52,7 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     _follow_champion(settings, ledger, name)
     schema = Schema.load(project.folder / "schema.json")
     reference = load_reference(Evidence(settings, name).of(champion.version))
-    seen = look_at(project, ledger, schema, reference, champion.version, moment)
+    seen = look_at(settings, project, ledger, schema, reference, champion.version, moment)
     found = seen.found
     report = _report(settings, project, schema, reference, seen.rows, found, moment)
     here = VerdictRow(
@@ -73,7 +74,7 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
         "version": champion.version,
         "verdict": found.verdict,
         "reason": found.reason,
-        "window": {"rows": len(seen.rows), "labelled": seen.labelled},
+        "window": {"rows": len(seen.rows), "labelled": seen.labelled, "answered_again": seen.again},
         "columns": [
             {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
             for c in found.columns
@@ -85,25 +86,34 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look saw: the rows' features (n, columns), how many labels there are, and the judgement."""
+    """What a look saw.
+
+    Attributes:
+        rows: Features of the newest rows that the version answered, (n, columns).
+        labelled: How many labelled rows judge it.
+        again: How many of those another version had answered, and this one answered again.
+        found: The judgement.
+    """
 
     rows: pd.DataFrame
     labelled: int
+    again: int
     found: Judgement
 
 
 def look_at(
-    project: Project, ledger: Ledger, schema: Schema, reference: Reference | None, version: int, moment: datetime
-) -> Seen:
+    settings: Settings, project: Project, ledger: Ledger, schema: Schema, reference: Reference | None, version: int,
+    moment: datetime,
+) -> Seen:  # fmt: skip
     """Judge the newest predictions of a version by what was known at a moment."""
     name, redacted = project.name, project.privacy.redacted
     rows = ledger.window(name, project.watch.window, until=moment, version=version)
-    labelled = ledger.labelled(name, until=moment, version=version, newest=project.watch.window)
+    labelled = _labelled(settings, project, ledger, schema, version, moment)
     rows, labelled = unknown_where_redacted(rows, redacted), unknown_where_redacted(labelled, redacted)
-    frame = features_of(rows, schema)
+    frame, again = features_of(rows, schema), sum(row.version != version for row in labelled)
     if reference is None:
         gone = f"The reference of version {version} is gone; train '{name}' again."
-        return Seen(frame, len(labelled), Judgement("invalid", gone))
+        return Seen(frame, len(labelled), again, Judgement("invalid", gone))
     found = judge(
         reference,
         window_of(rows, labelled, schema, project),
@@ -114,7 +124,23 @@ def look_at(
         moment,
         classes=schema.classes is not None,
     )
-    return Seen(frame, len(labelled), found)
+    return Seen(frame, len(labelled), again, found)
+
+
+def _labelled(
+    settings: Settings, project: Project, ledger: Ledger, schema: Schema, version: int, moment: datetime
+) -> list[Row]:
+    """The newest labelled rows that judge a version: those that it answered, and newer ones of others, answered again."""
+    name, most = project.name, project.watch.window
+    registered = ledger.version(name, version)
+    until = registered.data_until if registered else None
+    found = ledger.labelled(name, until=moment, version=version, newest=most, or_after=until)
+    if all(row.version == version for row in found):
+        return found
+    served = open_for_rows(settings, ledger, project, schema, version)
+    if isinstance(served, str):  # then what it answered by itself is all that judges it
+        return ledger.labelled(name, until=moment, version=version, newest=most)
+    return in_hindsight(found, schema, version, until, served.answer)
 
 
 def _earlier_looks(ledger: Ledger, name: str, version: int) -> list[Look]:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from treadle.bundle import Bundle
-from treadle.errors import NotFound
+from treadle.errors import BrokenBundle, NotFound
 from treadle.ledger import Ledger
 from treadle.onnx_export import frame_to_inputs, open_session
+from treadle.project import Project
+from treadle.schema import Schema
 from treadle.settings import Settings
 from treadle.trust import ensure_trust, open_bundle
 
@@ -57,3 +59,22 @@ def open_version(settings: Settings, ledger: Ledger, name: str, version: int | N
         raise NotFound(f"'{name}' has no version {version}. `treadle models {name}` lists them.")
     ensure_trust(settings, ledger)
     return Answering(open_bundle(settings, name, version, settings.home / row.bundle, row.digest), version)
+
+
+def open_for_rows(
+    settings: Settings, ledger: Ledger, project: Project, schema: Schema, version: int
+) -> Answering | str:
+    """A version that can answer the ledger's rows, whoever answered them first; or why it cannot, in plain words."""
+    hidden = [column.name for column in schema.features if column.name in project.privacy.redacted]
+    if hidden:
+        return f"the ledger does not keep '{hidden[0]}' (privacy), so version {version} cannot answer the same rows."
+    try:
+        served = open_version(settings, ledger, project.name, version)
+    except (NotFound, BrokenBundle) as error:
+        return str(error)
+    manifest = served.bundle.manifest
+    if [(c.name, c.kind) for c in manifest.columns] != [(c.name, c.kind) for c in schema.features]:
+        return f"version {version} has other columns."
+    if manifest.classes != schema.classes:
+        return f"version {version} has other classes."
+    return served

@@ -18,6 +18,7 @@ from treadle.project import format_duration, parse_duration
 
 FOLDS = 5
 FEWEST_FOLDS = 3  # of fewer, chance has the say
+RACED = 2  # folds after which what is behind `all` runs no further
 PARTS = (2, 4, 8)  # windows and half-lives tried are these parts of the history
 FEWEST_ROWS = 100  # a shorter window is not tried
 MOST_LEARNED = 20_000  # rows of one fit; of more, every second, third … is taken, in all candidates alike
@@ -93,7 +94,7 @@ class History:
 
 @dataclass(frozen=True)
 class Tried:
-    """One candidate of a back-test: its mean loss over the folds, and the loss of each (folds,), newest first."""
+    """One candidate of a back-test: its mean loss over the folds that it ran, and the loss of each (folds,), newest first."""
 
     name: str
     error: float
@@ -158,7 +159,8 @@ def choose(
 
     Each fold learns from what is older than its origin and is judged on the horizon that follows it. Another history
     than `all` is taken only if its mean loss is lower by more than MARGIN and by more than one standard error of the
-    paired differences: where it makes no difference, more data is the safer choice.
+    paired differences: where it makes no difference, more data is the safer choice. So a candidate that is behind `all`
+    after RACED folds or later has lost and runs no further, and when `all` alone is left, FEWEST_FOLDS are enough.
 
     Args:
         times: Times of the rows (n,), datetime64, without gaps.
@@ -168,23 +170,28 @@ def choose(
         seconds: CPU seconds that may be spent; a fold that would exceed them is not begun.
 
     Sources: rolling origin, L. Tashman, Int. J. Forecasting 16 (2000); one standard error, L. Breiman et al.,
-        Classification and Regression Trees (1984), section 3.4.3.
+        Classification and Regression Trees (1984), section 3.4.3; racing, O. Maron and A. Moore, Hoeffding Races (1994).
     """
     if len(times) < 2 * FEWEST_ROWS:
         return Choice(History(), (), f"All history: {len(times):,} rows are too few to test anything else.")
     order = np.argsort(times, kind="stable")
     tried = candidates(times, rule)
     horizon = max(min(horizon, _span(times) / (2 * FOLDS)), timedelta(seconds=1))
-    began, errors = time.process_time(), list[list[float]]()
+    began, errors, running = time.process_time(), np.empty((0, len(tried))), np.ones(len(tried), dtype=bool)
     for number in range(FOLDS):
         fold = _fold(times, order, horizon, number)
         if fold is None:
             continue
         spent = time.process_time() - began
-        if errors and spent + spent / len(errors) > seconds:
+        if len(errors) and spent + spent / len(errors) > seconds:
             break
-        errors.append([_error(fit, times, history, *fold) for history in tried])
-    choice = _pick(tried, np.array(errors).reshape(-1, len(tried)), time.process_time() - began)
+        tries = zip(tried, running, strict=True)
+        row = [_error(fit, times, history, *fold) if runs else np.nan for history, runs in tries]
+        errors = np.vstack([errors, row])
+        running = _running(errors, running)
+        if running.sum() == 1 and len(errors) >= FEWEST_FOLDS:
+            break
+    choice = _pick(tried, errors, running, time.process_time() - began)
     return replace(choice, since=(str(times.min()), str(times.max()))) if choice.tried else choice
 
 
@@ -216,16 +223,32 @@ def _error(fit: Fit, times: np.ndarray, history: History, learn: np.ndarray, jud
     return float(np.mean(losses)) if len(losses) else float("nan")
 
 
-def _pick(tried: Sequence[History], errors: np.ndarray, cpu_s: float) -> Choice:
-    """Decide by the errors (folds, candidates); the first candidate is `all`."""
-    folds = errors[np.isfinite(errors).all(axis=1)]
+def _running(errors: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """Which candidates run on (candidates,), by the errors so far (folds, candidates); the first is `all`, which always does."""
+    folds = _whole(errors, running)
+    if len(folds) < RACED:
+        return running
+    ahead = folds.mean(axis=0) < folds[:, 0].mean()  # NaN, of what runs no more, is not
+    ahead[0] = True
+    return running & ahead
+
+
+def _whole(errors: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """The folds that every candidate could learn that runs still."""
+    return errors[np.isfinite(errors[:, running]).all(axis=1)]
+
+
+def _pick(tried: Sequence[History], errors: np.ndarray, running: np.ndarray, cpu_s: float) -> Choice:
+    """Decide by the errors (folds, candidates) of those that ran to the end; the first candidate is `all`."""
+    folds = _whole(errors, running)
     if len(folds) < FEWEST_FOLDS:
         said = f"All history: the back-test came to {len(folds)} folds in {cpu_s:.0f} CPU seconds, {FEWEST_FOLDS} are needed."
         return Choice(History(), (), said)
+    ran = [folds[np.isfinite(folds[:, i]), i] for i in range(len(tried))]
     shown = tuple(
-        Tried(history.name, float(folds[:, i].mean()), tuple(map(float, folds[:, i])))
-        for i, history in enumerate(tried)
+        Tried(history.name, float(of.mean()), tuple(map(float, of))) for history, of in zip(tried, ran, strict=True)
     )
+    folds, left = folds[:, running], [history for history, runs in zip(tried, running, strict=True) if runs]
     best = int(np.argmin(folds.mean(axis=0)))
     gains = folds[:, 0] - folds[:, best]
     whole, gain = float(folds[:, 0].mean()), float(gains.mean())
@@ -233,7 +256,7 @@ def _pick(tried: Sequence[History], errors: np.ndarray, cpu_s: float) -> Choice:
     say = f"over {len(folds)} past stretches ({cpu_s:.1f} CPU seconds)"
     if best == 0:
         return Choice(History(), shown, f"All history had the lowest mean loss, {whole:.4g} {say}.")
-    name, share = tried[best].name, gain / max(whole, 1e-12)
+    name, share = left[best].name, gain / max(whole, 1e-12)
     if gain <= max(MARGIN * whole, error_of_gain):
         why = (
             f"All history ({whole:.4g}): {name} was better by {share:.1%} {say}, which is within "
@@ -241,7 +264,7 @@ def _pick(tried: Sequence[History], errors: np.ndarray, cpu_s: float) -> Choice:
         )
         return Choice(History(), shown, why)
     return Choice(
-        tried[best],
+        left[best],
         shown,
         f"{name} had the lowest mean loss, {whole - gain:.4g} against {whole:.4g} of all history {say}.",
     )

@@ -224,6 +224,8 @@ def _coverage(look: Data) -> Iterator[str]:
         share = figure(coverage.get("share"))
         known = f" ({share:.0%})" if share is not None else ""
         yield f"Labels have come for {labelled or 0:,} of {answered:,} predictions{known}."
+    if again := (look.get("window") or {}).get("answered_again"):
+        yield f"{again:,} of the labelled rows that judge this version were answered by another first, and by this one again."
 
 
 def _decided(look: Data) -> str:

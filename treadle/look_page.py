@@ -60,7 +60,10 @@ def _part(heading: str, *sentences: str) -> str:
 def _facts(look: Mapping[str, Any], at: datetime) -> str:
     window = look.get("window") or {}
     version = f"version {look['version']}, " if look.get("version") is not None else ""
-    return f"{version}{moment(at)}, {window.get('rows', 0):,} predictions, {window.get('labelled', 0):,} labelled"
+    again = f" ({window['answered_again']:,} answered again)" if window.get("answered_again") else ""
+    return (
+        f"{version}{moment(at)}, {window.get('rows', 0):,} predictions, {window.get('labelled', 0):,} labelled{again}"
+    )
 
 
 def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Comparison]) -> str:

@@ -6,6 +6,7 @@ as the world does not move; the error on the newest rows alone would carry the d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from treadle.problems import Problem
 from treadle.schema import Schema
 
 FOLDS = 5
-FEWER_FOLDS = 3  # where a fit is dear
-MANY_ROWS = 10_000
+FEWEST_FOLDS = 2
+LEFT_OUT = 0.2  # of the rows, by a fold at most: its model then knows nearly as much as the version does
 MOST_ROWS = 5000
 MOST_JUDGED = 2000
 OWN = "__reference_"  # begins our columns beside the features
@@ -32,7 +33,7 @@ def make_reference(
     learned: pd.DataFrame, schema: Schema, problem: Problem, metric: str,
     fit: Callable[[pd.DataFrame], Any], seed: int,
 ) -> tuple[Reference, pd.DataFrame, np.ndarray]:  # fmt: skip
-    """Cross-validate a recipe on its newest rows; days are never torn apart.
+    """Cross-validate a recipe on its newest rows, in as few folds as leave four fifths to learn from; days are never torn apart.
 
     Args:
         learned: Rows that the version learns from.
@@ -88,7 +89,7 @@ def _out_of_fold(
     *, timed: bool,
 ) -> np.ndarray:  # fmt: skip
     units = pd.factorize(event_days(judged))[0] if timed else np.arange(len(judged))
-    folds = FOLDS if len(ordered) < MANY_ROWS else FEWER_FOLDS
+    folds = min(FOLDS, max(FEWEST_FOLDS, math.ceil(len(judged) / (LEFT_OUT * len(ordered)))))
     fold = (np.random.default_rng(seed).permutation(int(units.max()) + 1) % folds)[units]
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for number in range(folds):

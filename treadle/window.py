@@ -6,13 +6,17 @@ Works on rows that were read; knows no database.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from treadle.data import AT
 from treadle.drift import Window
+from treadle.hindsight import judging
 from treadle.labeling import event_days, late_labels
 from treadle.ledger import Row
 from treadle.problems import load_problem, pick_metric
@@ -25,7 +29,7 @@ MOST_UNREADABLE = 0.5  # of a column's values; more is another type, not odd val
 def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Project) -> Window:
     """What is judged: the rows as they were sent, what was answered, and what is known of the truth by now.
 
-    The losses are those of what was answered then, not of a model of today.
+    The losses are those of what the rows say was answered, not of a model of today.
     """
     problem = load_problem(project.problem)
     known = _conformed(labelled, schema)
@@ -38,6 +42,37 @@ def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Pro
         targets,
         known[[c.name for c in schema.features]],
     )
+
+
+def in_hindsight(
+    labelled: list[Row], schema: Schema, version: int, learned_until: datetime | None,
+    answer: Callable[[pd.DataFrame], np.ndarray],
+) -> list[Row]:  # fmt: skip
+    """The labelled rows that judge a version, each with its answer: what it said then, or says now where another version did.
+
+    Args:
+        labelled: In time order, of any version.
+        schema: Types of the columns.
+        version: Which is judged.
+        learned_until: Event time of the newest row that it learned from; rows of others up to then are left out.
+        answer: The version's answers (n,) or (n, classes) to conformed rows.
+    """
+    known = _conformed(labelled, schema)
+    by = np.array([row.version for row in labelled], dtype=np.int64)
+    until = None if learned_until is None else pd.Timestamp(learned_until).tz_localize(None).to_datetime64()
+    judge = judging(version, by, known[AT].to_numpy(), until)
+    others = np.flatnonzero(judge & (by != version))
+    said = answer(known.iloc[others].reset_index(drop=True)) if len(others) else ()
+    anew = {int(i): _as_kept(values, schema) for i, values in zip(others, said, strict=True)}
+    return [replace(row, answer=anew.get(i, row.answer)) for i, row in enumerate(labelled) if judge[i]]
+
+
+def _as_kept(values: Any, schema: Schema) -> dict[str, Any]:
+    """One answer as the ledger keeps it."""
+    if schema.classes is None:
+        return {"prediction": float(values)}
+    shares = dict(zip(schema.classes, map(float, values), strict=True))
+    return {"prediction": max(shares, key=shares.__getitem__), "probabilities": shares}
 
 
 def features_of(rows: list[Row], schema: Schema) -> pd.DataFrame:

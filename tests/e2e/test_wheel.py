@@ -158,7 +158,7 @@ def test_the_watch_judges_by_labels_and_the_policy_holds_back_a_second_retrain(l
     assert counts == {"accepted": 150, "repeated": 0}
     assert set(look) >= {"project", "verdict", "reason", "window", "columns", "report"}
     assert look["verdict"] == "quality-loss"
-    assert look["window"] == {"rows": 150, "labelled": 150}
+    assert look["window"] == {"rows": 150, "labelled": 150, "answered_again": 0}
     assert {"name", "statistic", "threshold", "drifted"} == set(look["columns"][0])
     assert look["report"]
     assert (look["coverage"]["labelled"], look["coverage"]["share"]) == (150, 1.0)

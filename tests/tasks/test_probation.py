@@ -8,58 +8,12 @@ from sqlalchemy import select
 
 from tasks.probation import settle_swap
 from treadle.answering import open_version
-from treadle.bundle import Manifest, ManifestColumn
-from treadle.families import load_family
-from treadle.families.storage import TRUSTED
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Prediction
 from treadle.ledger.tables import audit
-from treadle.problems import load_problem
 from treadle.project import load_project
-from treadle.registry import Candidate, Registry
-from treadle.settings import Settings
-from treadle.tracking import log_model, open_run
 
 SWAP = datetime(2024, 3, 1, tzinfo=UTC)
 DAYS = 9
-YAML = "name: toy\nproblem: tabular-regression\ndata: {source: toy.csv, target: amount, time: when}\npromote: {metric: mae}\n"
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory, toy):
-    """A project with two real versions: 1 learned the truth, 2 its opposite."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
-    folder = settings.projects_dir / "toy"
-    folder.mkdir(parents=True)
-    (folder / "project.yaml").write_text(YAML)
-    schema, frame = toy("tabular-regression")
-    schema.save(folder / "schema.json")
-    project, problem, family = load_project("toy", settings), load_problem("tabular-regression"), load_family("linear")
-    registry = Registry(settings, Ledger.open(settings))
-    y = frame["amount"].to_numpy()
-    for target in (y, 2 * y.mean() - y):
-        model = family.fit(frame, target, {"strength": 1.0}, problem=problem, schema=schema, metric="mae").model
-        with open_run(settings, project, name="test", tags={}) as run_id:
-            columns = tuple(ManifestColumn(c.name, c.kind, categories=c.categories) for c in schema.features)
-            manifest = Manifest(
-                model="toy", problem=problem.name, family=family.name, columns=columns, target="amount", metric="mae"
-            )
-            uri, graph = log_model(settings, run_id, model, schema, TRUSTED), family.to_onnx(model, schema)
-            onnx_bytes = graph.SerializeToString()
-            registry.register(
-                "toy", Candidate(run_id, uri, family.name, {}, {"mae": 1.0}, onnx_bytes, manifest, None, {})
-            )
-    return settings, frame
-
-
-@pytest.fixture
-def ledger(installation):
-    settings, _ = installation
-    ledger = Ledger.open(settings)
-    kept = ledger.versions("toy")
-    yield ledger
-    ledger.forget("toy")
-    for version in kept:
-        ledger.add_version(version)
 
 
 def swap(ledger, first, second, verdict="promoted"):

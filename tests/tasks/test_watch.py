@@ -60,7 +60,7 @@ def look(toy, tmp_path, settings):
         )  # fmt: skip
         known = zip(range(labels), rows["churned"], strict=False)
         ledger.add_feedback("toy", [Feedback(f"p{i}", label, AT) for i, label in known])
-        return look_at(PROJECT, ledger, schema, load_reference(tmp_path / "1"), 1, AT)
+        return look_at(settings, PROJECT, ledger, schema, load_reference(tmp_path / "1"), 1, AT)
 
     send.ledger = ledger
     return send
@@ -114,7 +114,7 @@ def test_an_unknown_column_is_told(look):
 
 def test_a_version_whose_reference_is_gone_is_invalid(toy, settings):
     schema, _ = toy("tabular-classification")
-    seen = look_at(PROJECT, Ledger.open(settings), schema, None, 1, AT)
+    seen = look_at(settings, PROJECT, Ledger.open(settings), schema, None, 1, AT)
     assert seen.found.verdict == "invalid"
     assert len(seen.rows) == 0
     assert isinstance(seen.rows, pd.DataFrame)
@@ -123,7 +123,7 @@ def test_a_version_whose_reference_is_gone_is_invalid(toy, settings):
 def test_a_model_without_predictions_lacks_data(toy, settings, tmp_path):
     schema, frame = toy("tabular-classification")
     made, _, _ = make_reference(frame, schema, load_problem(PROJECT.problem), "log_loss", lambda _: Constant(), seed=0)
-    assert look_at(PROJECT, Ledger.open(settings), schema, made, 1, AT).found.verdict == "insufficient-data"
+    assert look_at(settings, PROJECT, Ledger.open(settings), schema, made, 1, AT).found.verdict == "insufficient-data"
 
 
 def test_what_prefect_shows_is_in_plain_words_and_says_nothing_as_markup(look, settings, monkeypatch):

@@ -37,6 +37,13 @@ def test_what_flows_give_today_is_said_whole():
     ]  # fmt: skip
 
 
+def test_what_was_answered_again_is_said():
+    again = in_words(LOOK | {"window": {"rows": 1000, "labelled": 120, "answered_again": 96}})
+    assert "96 of the labelled rows that judge this version" in " ".join(again.costs)
+    none = in_words(LOOK | {"window": {"rows": 1000, "labelled": 120, "answered_again": 0}})
+    assert "again" not in " ".join(none.costs)
+
+
 def test_what_is_new_is_said_too():
     words = in_words(
         LOOK

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from treadle.evidence import Evidence
 from treadle.problems import load_problem
@@ -40,6 +41,23 @@ def test_losses_are_out_of_fold_and_days_are_whole(toy, tmp_path):
     assert np.array_equal(kept.targets, judged["amount"])
     assert kept.judged.equals(reference.rows.tail(len(judged)).reset_index(drop=True))
     assert load_reference(tmp_path / "2") is None
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(600, 5), (2400, 5), (3300, 4), (6000, 2)])
+def test_a_fold_leaves_four_fifths_of_the_rows_to_learn_from_and_no_more_folds_are_made(toy, rows, fits):
+    schema, frame = toy("tabular-regression")
+    long = pd.concat([frame] * 10, ignore_index=True).head(rows)
+    long["__row__"] = [f"r{i}" for i in range(rows)]
+    long["__at__"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(rows), unit="h")
+    learned = []
+
+    def fit(some):
+        learned.append(len(some))
+        return Memory(some)
+
+    make_reference(long, schema, load_problem("tabular-regression"), "mae", fit, seed=0)
+    assert len(learned) == fits
+    assert min(learned) > 0.75 * rows  # days are whole, so a fold may leave out a few more
 
 
 def test_a_version_that_was_turned_down_is_known_by_its_rehearsal(toy, tmp_path):

@@ -1,5 +1,6 @@
 """The ledger's rows as tables: aligned, typed where they fit, and left as they were sent where they do not."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,9 +8,9 @@ import pandas as pd
 import pytest
 
 from treadle.ledger import Row
-from treadle.project import Project
+from treadle.project import Project, Promote
 from treadle.schema import Column, Schema
-from treadle.window import as_sent, features_of, window_of
+from treadle.window import as_sent, features_of, in_hindsight, window_of
 
 SCHEMA = Schema(
     columns=(Column(name="size", kind="number"), Column(name="plan", kind="category"), Column(name="y", kind="number")),
@@ -58,3 +59,43 @@ def test_columns_that_nobody_sent_are_gone_and_unknown_ones_are_there():
     rows = [Row("p", 1, datetime(2024, 5, 1, tzinfo=UTC), {"plan": "a", "color": "red"}, {"prediction": 1.0}, None)]
     assert list(as_sent(rows, features_of(rows, SCHEMA), SCHEMA)) == ["plan", "color"]
     assert list(as_sent(rows, features_of(rows, SCHEMA), SCHEMA, ["size"])) == ["size", "plan", "color"]
+
+
+def test_what_another_version_answered_is_answered_again_if_it_is_newer_than_what_was_learned():
+    rows = [replace(row(i, 12.0), version=1 if i < 4 else 2) for i in range(6)]
+    asked = []
+
+    def answer(frame):
+        asked.append(list(frame["size"]))
+        return frame["size"].to_numpy() * 100
+
+    judged = in_hindsight(rows, SCHEMA, 2, datetime(2024, 5, 2, tzinfo=UTC), answer)
+    assert asked == [[2.0, 3.0]]
+    assert [(r.id, r.version, r.answer["prediction"]) for r in judged] == [
+        ("p2", 1, 200.0), ("p3", 1, 300.0), ("p4", 2, 10.0), ("p5", 2, 10.0),
+    ]  # fmt: skip
+    assert window_of([], judged, SCHEMA, PROJECT).losses.tolist() == [188, 288, 2, 2]
+    assert [r.id for r in in_hindsight(rows, SCHEMA, 2, None, answer)] == ["p4", "p5"]
+
+
+def test_the_rows_own_time_says_whether_it_may_have_been_learned_from():
+    """A row of last week that was sent today has today's event time, and came with last week's table."""
+    schema = SCHEMA.model_copy(
+        update={"columns": (*SCHEMA.columns, Column(name="when", kind="datetime")), "time": "when"}
+    )
+    rows = [row(5, 1.0, when="2024-05-01T00:00:00"), row(6, 1.0, when="2024-05-07T00:00:00")]
+    judged = in_hindsight(rows, schema, 2, datetime(2024, 5, 2, tzinfo=UTC), lambda frame: frame["size"].to_numpy())
+    assert [r.id for r in judged] == ["p6"]
+
+
+def test_classes_are_answered_again_with_their_probabilities():
+    schema = Schema(columns=(SCHEMA.columns[0], Column(name="y", kind="category")), target="y", classes=("no", "yes"))
+    project = PROJECT.model_copy(update={"problem": "tabular-classification", "promote": Promote(metric="accuracy")})
+    rows = [
+        replace(row(i, "yes"), answer={"prediction": "no", "probabilities": {"no": 1.0, "yes": 0.0}}) for i in (1, 2)
+    ]
+    said = in_hindsight(
+        rows, schema, 2, datetime(2024, 5, 1, tzinfo=UTC), lambda frame: np.tile([0.25, 0.75], (len(frame), 1))
+    )
+    assert said[0].answer == {"prediction": "yes", "probabilities": {"no": 0.25, "yes": 0.75}}
+    assert window_of([], said, schema, project).losses.tolist() == [0, 0]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from treadle.errors import Conflict, Unavailable
@@ -190,13 +190,24 @@ class Ledger:
         return self._read(newest)[::-1]
 
     def labelled(
-        self, model: str, until: datetime | None = None, version: int | None = None, newest: int | None = None
-    ) -> list[Row]:
-        """Predictions whose label was known by `until`, oldest first; only the `newest` of them if that is given."""
-        query = _rows(until, predictions.c.model == model, labelled=True)
+        self, model: str, until: datetime | None = None, version: int | None = None, newest: int | None = None,
+        or_after: datetime | None = None,
+    ) -> list[Row]:  # fmt: skip
+        """Predictions whose label was known by `until`, oldest first.
+
+        Args:
+            model: The project.
+            until: Labels that became known later are not there yet.
+            version: Only what this version answered.
+            newest: Only so many, the newest.
+            or_after: Besides, what any version answered to rows after this event time.
+        """
+        p = predictions.c
+        query = _rows(until, p.model == model, labelled=True)
         if version is not None:
-            query = query.where(predictions.c.version == version)
-        return self._read(query.order_by(predictions.c.at_us.desc(), predictions.c.id.desc()).limit(newest))[::-1]
+            own = p.version == version
+            query = query.where(own if or_after is None else or_(own, p.at_us > to_us(or_after)))
+        return self._read(query.order_by(p.at_us.desc(), p.id.desc()).limit(newest))[::-1]
 
     def labelled_after(self, model: str, version: int, since: datetime, until: datetime, oldest: int) -> list[Row]:
         """The `oldest` predictions of a version after `since` whose label was known by `until`, oldest first."""

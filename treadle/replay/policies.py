@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from treadle.hindsight import judging
 from treadle.replay.course import Course, Version, within_history
 from treadle.replay.evidently_rule import drift_share
 from treadle.replay.stream import Span
@@ -74,6 +75,17 @@ class Standing:
     def answered_and_known(self, known: np.ndarray, newest: int) -> np.ndarray:
         """The same of the rows whose labels are known."""
         return known[self.answered_by[known] == self.version.number][-newest:]
+
+    def judging(self, known: np.ndarray, times: np.ndarray, newest: int) -> np.ndarray:
+        """Of the rows whose labels are known the newest that judge the version of now, whoever answered them first.
+
+        Args:
+            known: Their positions, in time order.
+            times: Event times of all rows (n,).
+            newest: How many at most.
+        """
+        until = times[self.version.learned].max()
+        return known[judging(self.version.number, self.answered_by[known], times[known], until)][-newest:]
 
 
 class Policy(Protocol):

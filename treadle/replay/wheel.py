@@ -68,14 +68,14 @@ class OnTreadle:
         standing.version = version
 
     def _judge(self, standing: Standing, moment: Moment) -> Judgement:
-        """The verdict on the newest rows that the champion answered."""
+        """The verdict on the newest rows that the champion answered, and on labelled ones that it answers again."""
         course, watch, schema = self._course, self._course.project.watch, self._course.stream.schema
         rows = standing.answered(watch.window)
-        labelled = standing.answered_and_known(moment.known, watch.window)
+        labelled = standing.judging(moment.known, course.stream.frame[AT].to_numpy(), watch.window)
         answers = standing.answers
         window = Window(
             self._features(rows),
-            standing.losses[labelled],
+            self._losses(standing, labelled),
             course.days[labelled],
             None if answers is None else answers[rows],
             course.y[labelled],
@@ -86,6 +86,15 @@ class OnTreadle:
             self._champion.reference, window, seen, watch, course.project.split.seed, self._looks, _aware(moment.at),
             classes=schema.classes is not None,
         )  # fmt: skip
+
+    def _losses(self, standing: Standing, rows: np.ndarray) -> np.ndarray:
+        """The champion's losses on labelled rows (n,): of what it answered then, or answers now where another version did."""
+        losses = standing.losses[rows]
+        again = standing.answered_by[rows] != self._champion.number
+        if again.any():
+            others = rows[again]
+            losses[again] = self._course.losses(others, self._course.predict(self._champion.model, others))
+        return losses
 
     def _follow_probation(self, standing: Standing, moment: Moment) -> None:
         """Put the version before back when labels say that it would have done better since the swap."""

@@ -69,6 +69,18 @@ def test_labels_after_a_swap_come_oldest_first_and_no_more_than_wanted(ledger):
     assert ledger.labelled_after("m", 2, NOW, NOW + timedelta(hours=9), 3) == []
 
 
+def test_labelled_rows_of_one_version_or_of_any_after_a_moment(ledger):
+    ledger.add_predictions(predictions(6))
+    ledger.add_predictions([Prediction(f"v{i}", "m", 2, NOW + timedelta(hours=i), "{}", "{}") for i in (1, 8)])
+    ids = [*(f"p{i}" for i in range(6)), "v1", "v8"]
+    ledger.add_feedback("m", [Feedback(name, 1.0, NOW + timedelta(hours=9)) for name in ids])
+    after = NOW + timedelta(hours=3)
+    assert [row.id for row in ledger.labelled("m", version=2)] == ["v1", "v8"]
+    assert [row.id for row in ledger.labelled("m", version=2, or_after=after)] == ["v1", "p4", "p5", "v8"]
+    assert [row.id for row in ledger.labelled("m", version=2, or_after=after, newest=2)] == ["p5", "v8"]
+    assert ledger.labelled("m", until=NOW, version=2, or_after=after) == []
+
+
 def test_the_swap_that_made_the_champion_is_known(ledger):
     register(ledger, 1, 2)
     assert ledger.last_promotion("m") is None

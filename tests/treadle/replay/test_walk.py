@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from tests.treadle.replay.conftest import HOURS, hours
+from treadle.data import AT
 from treadle.errors import BadData
 from treadle.replay import POLICIES, lay_out, read_stream, replay_policies
 from treadle.replay.walk import as_record
+from treadle.replay.wheel import OnTreadle
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 17, tzinfo=UTC)
@@ -81,6 +83,28 @@ def test_no_policy_sees_what_is_not_known_yet(make_project):
         assert said[0] == said[1], name
         assert [p.error for p in one[name].windows[:8]] == [p.error for p in other[name].windows[:8]], name
     assert one["every-window"].error != other["every-window"].error
+
+
+def test_a_new_champion_is_judged_by_rows_that_the_one_before_answered_and_never_by_what_it_learned_from(
+    make_project, monkeypatch
+):
+    """With labels that are six days late there are enough to judge by before one of its own answers has one."""
+    asked, losses = [], OnTreadle._losses
+
+    def spy(self, standing, rows):
+        asked.append((self._champion, rows, standing.answered_by[rows].copy()))
+        return losses(self, standing, rows)
+
+    monkeypatch.setattr(OnTreadle, "_losses", spy)
+    project = make_project(hours(change=CHANGE), retrain={"history": "10d"})
+    found = replayed(project, ("treadle",), DAY, 6 * DAY)
+    times = found.course.stream.frame[AT]
+    for champion, rows, by in asked:
+        others = rows[by != champion.number]
+        assert not np.isin(others, champion.learned).any()
+        assert not len(others) or times.iloc[others].min() > times.iloc[champion.learned].max()
+    enough = project.watch.min_labelled
+    assert any(champion.number > 1 and len(by) >= enough and (by < champion.number).all() for champion, _, by in asked)
 
 
 def test_a_quiet_world_is_left_alone(make_project):

@@ -22,8 +22,8 @@ def _local(port: int, path: str) -> Callable[[int], str]:
     return lambda _rows: f"http://127.0.0.1:{port}{path}"
 
 
-def treadle(work: Workload, headers: Mapping[str, str], name: str = "treadle", module: str = "serving") -> Server:
-    """Treadle: validation, ledger and metrics on, as `treadle up` starts it."""
+def treadle(work: Workload, name: str = "treadle", module: str = "serving") -> Server:
+    """Treadle: validation, keys, ledger and metrics on, as `treadle up` starts it."""
     port = free_port()
     return Server(
         name=name,
@@ -32,13 +32,13 @@ def treadle(work: Workload, headers: Mapping[str, str], name: str = "treadle", m
         url=_local(port, f"/v1/models/{MODEL}/predict"),
         body=lambda rows: json.dumps({"rows": work.rows(rows)}),
         answers=lambda reply: np.array([row["prediction"] for row in reply["predictions"]]),
-        headers=headers,
+        headers={"Authorization": f"Bearer {work.key}"},
     )
 
 
-def treadle_without_ledger(work: Workload, headers: Mapping[str, str]) -> Server:
+def treadle_without_ledger(work: Workload) -> Server:
     """Treadle with a ledger that forgets: what durability costs."""
-    return treadle(work, headers, "treadle-no-ledger", "benchmarks.servers.treadle_without_ledger")
+    return treadle(work, "treadle-no-ledger", "benchmarks.servers.treadle_without_ledger")
 
 
 def echo(work: Workload, sizes: Mapping[int, int], name: str = "echo", module: str = "echo") -> Server:

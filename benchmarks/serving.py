@@ -34,14 +34,13 @@ WARM_S = 1.0
 
 
 @contextmanager
-def started(work: Workload, only: set[str], theirs: Path, headers: Mapping[str, str]) -> Iterator[list[Running]]:
+def started(work: Workload, only: set[str], theirs: Path) -> Iterator[list[Running]]:
     """The servers that are asked for, each one proved and then frozen.
 
     Args:
         work: What they serve.
         only: Their names; all of them when empty.
         theirs: The scripts of the other servers' environment.
-        headers: Sent to Treadle with every request, such as a key.
     """
     folder = work.settings.home
     running: list[Running] = []
@@ -54,13 +53,13 @@ def started(work: Workload, only: set[str], theirs: Path, headers: Mapping[str, 
             print(f"  {server.name} answers after {running[-1].cold_start_s:.1f} s", file=sys.stderr)
 
     try:
-        first = start(contenders.treadle(work, headers), folder)
+        first = start(contenders.treadle(work), folder)
         running.append(first)
         sizes = {rows: len(ask(first.server, rows).content) for rows, _ in POINTS}
         check(first.server, work)
         first.freeze()
         for server in (
-            contenders.treadle_without_ledger(work, headers),
+            contenders.treadle_without_ledger(work),
             contenders.echo(work, sizes),
             contenders.echo(work, sizes, "fastapi-echo", "fastapi_echo"),
             *contenders.others(work, theirs),
@@ -132,19 +131,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--only", default="", help="names of the servers besides treadle, with commas between them")
     parser.add_argument("--servers", type=Path, default=THEIRS, help="scripts of the other servers' environment")
-    parser.add_argument(
-        "--header", action="append", default=[], help="for Treadle, such as 'Authorization: Bearer KEY'"
-    )
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("This benchmark needs wrk (Debian: apt install wrk).")
     only = {name.strip() for name in asked.only.split(",") if name.strip()}
-    headers = {name.strip(): value.strip() for name, _, value in (header.partition(":") for header in asked.header)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that no server is left behind
     with tempfile.TemporaryDirectory() as home:
         work = prepare(Path(home))
-        with started(work, only, asked.servers, headers) as running:
+        with started(work, only, asked.servers) as running:
             figures = compare(running, asked.rounds, asked.seconds, Path(home))
     print(json.dumps(as_json(figures)) if asked.json else render(figures))
 

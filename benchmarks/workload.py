@@ -18,6 +18,7 @@ from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
 from treadle.data import conform, load_schema
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED
+from treadle.keys import Role, create_key
 from treadle.ledger import Ledger, Version
 from treadle.onnx_export import frame_to_inputs, pack, run_onnx
 from treadle.problems import load_problem
@@ -38,6 +39,7 @@ class Workload:
 
     Attributes:
         settings: A Treadle home in which its bundle is champion.
+        key: A caller's key there.
         pipeline: The pipeline as a joblib file.
         mlflow: The folder of the same pipeline as Treadle logs it to MLflow.
         columns: Kinds of the feature columns, by name.
@@ -46,6 +48,7 @@ class Workload:
     """
 
     settings: Settings
+    key: str
     pipeline: Path
     mlflow: Path
     columns: dict[str, str]
@@ -86,14 +89,14 @@ def prepare(home: Path) -> Workload:
     _save_for_mlflow(model, schema, home / "mlflow-model")
     names = [column.name for column in schema.features]
     asked = frame[names].dropna().head(1000).reset_index(drop=True)
-    _publish(settings, model, schema, asked)
+    key = _publish(settings, model, schema, asked)
     kinds = {column.name: column.kind for column in schema.features}
     wanted = np.asarray(model.predict(asked), dtype=float)
-    return Workload(settings, home / "pipeline.joblib", home / "mlflow-model", kinds, asked, wanted)
+    return Workload(settings, key, home / "pipeline.joblib", home / "mlflow-model", kinds, asked, wanted)
 
 
-def _publish(settings: Settings, model: Any, schema: Any, asked: pd.DataFrame) -> None:
-    """Put the pipeline into a bundle and make it the champion."""
+def _publish(settings: Settings, model: Any, schema: Any, asked: pd.DataFrame) -> str:
+    """Put the pipeline into a bundle and make it the champion; a key to call it with."""
     graph = load_family("gradient-boosting").to_onnx(model, schema)
     onnx_bytes, packed = graph.SerializeToString(), pack(graph, model[0], frame_to_inputs(asked, schema.features))
     first = json.loads(asked.head(1).to_json(orient="records", double_precision=15))[0]
@@ -113,6 +116,7 @@ def _publish(settings: Settings, model: Any, schema: Any, asked: pd.DataFrame) -
     place = str(folder.relative_to(settings.home))
     ledger.add_version(Version(MODEL, 1, "benchmark", place, digest, "gradient-boosting", {}, {}, None))
     ledger.promote(MODEL, 1, None, reason="benchmark")
+    return create_key(ledger, "wrk", Role.CALLER, "benchmark")[1]
 
 
 def _save_for_mlflow(model: Any, schema: Any, folder: Path) -> None:

@@ -100,6 +100,7 @@ def install(settings: Settings) -> None:
     handler.setFormatter(TextLines() if _is_text(settings, sys.stderr) else JsonLines())
     handler.addFilter(_first_time)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each start which database it found
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # what logging itself prints in trouble is neither JSON nor free of data
     sys.excepthook = _last_words

@@ -22,7 +22,7 @@ ROUND_S = 5.0
 def listed(settings: Settings, name: str | None, last: int, *, everything: bool) -> list[dict[str, Any]]:
     """The newest alerts of a project or of all."""
     book = AlertBook(Ledger.open(settings))
-    return [alert.as_row() for alert in book.list(name and check_name(name), last, resolved=everything)]
+    return [alert.as_row() for alert in book.list(name and _checked(name), last, resolved=everything)]
 
 
 def acknowledge(settings: Settings, number: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def silence(settings: Settings, name: str | None, span: str | None, kind: str | 
     if kind is not None and kind not in KINDS:
         raise BadData(f"There is no kind '{kind}' of alert.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
     until = silence_until(span)
-    AlertBook(Ledger.open(settings)).silence(name and check_name(name), kind, until, whoami())
+    AlertBook(Ledger.open(settings)).silence(name and _checked(name), kind, until, whoami())
     return {"project": name, "kind": kind, "until": None if end else until.isoformat(timespec="seconds")}
 
 
@@ -109,3 +109,12 @@ def carry_on(settings: Settings) -> None:
             print(f"alerts wait: {error}", flush=True)  # noqa: T201 - into the service's log
         beat.touch()
         time.sleep(ROUND_S)
+
+
+def _checked(name: str) -> str:
+    """A project's name, or that of a ready model's alerts, `ready:CAPABILITY:MODEL`.
+
+    Raises:
+        BadProject: It is neither.
+    """
+    return name if name.startswith("ready:") else check_name(name)

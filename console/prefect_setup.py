@@ -26,6 +26,7 @@ WORK_POOL = "treadle"
 TAG = "treadle"
 FLOWS = ("train", "watch", "score", "replay", "promote")
 NIGHTLY = "0 3 * * *"
+READY_EVERY = timedelta(hours=1)
 RETRAIN_EVENT = "treadle.retrain.requested"
 SILENT_FOR = timedelta(seconds=90)
 """Three missed heartbeats; Prefect's shortest interval between two is 30 s."""
@@ -64,22 +65,26 @@ def set_up(settings: Settings) -> list[str]:
                     tags=[TAG, project.name],
                     paused=False,
                 )
-        deployed["ready/ready"] = _deploy_ready(client, settings)
+        deployed["ready/ready"] = _deploy_alone(client, settings, "ready", "ready", [])
+        deployed["watch-ready/ready"] = _deploy_alone(client, settings, "watch-ready", "watch_ready", [_ready_looks()])
         _set_up_automations(client, {name: deployed[f"train/{name}"] for name in (p.name for p in projects)})
         _remove_departed(client, set(deployed))
     return sorted(deployed)
 
 
-def _deploy_ready(client: SyncPrefectClient, settings: Settings) -> UUID:
-    """The deployment that answers jobs of ready models; it belongs to no project."""
-    description, schema = _describe_flow("ready")
+def _deploy_alone(
+    client: SyncPrefectClient, settings: Settings, flow: str, module: str, schedules: list[DeploymentScheduleCreate]
+) -> UUID:
+    """A deployment that belongs to no project: the jobs of ready models, and the looks at them."""
+    description, schema = _describe_flow(module)
     return client.create_deployment(
-        flow_id=client.create_flow_from_name("ready"),
+        flow_id=client.create_flow_from_name(flow),
         name="ready",
-        entrypoint="flows.ready.ready",
+        entrypoint=f"flows.{module}.{module}",
         description=description,
         parameter_openapi_schema=schema,
         enforce_parameter_schema=True,
+        schedules=schedules,
         work_pool_name=WORK_POOL,
         job_variables={"working_dir": str(settings.home)},
         tags=[TAG],
@@ -150,6 +155,15 @@ def _schedules(flow: str, project: Project, active: bool) -> list[DeploymentSche
         regularly = IntervalSchedule(interval=project.watch.every, anchor_date=datetime(2026, 1, 1, tzinfo=UTC))
         return [DeploymentScheduleCreate(schedule=regularly, active=active, slug="regularly")]
     return []
+
+
+def _ready_looks() -> DeploymentScheduleCreate:
+    """When ready models are looked at; a look at one that nobody asked since costs a query."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    hourly = IntervalSchedule(interval=READY_EVERY, anchor_date=datetime(2026, 1, 1, tzinfo=UTC))
+    return DeploymentScheduleCreate(schedule=hourly, active=True, slug="regularly")
 
 
 def _set_up_automations(client: SyncPrefectClient, trains: dict[str, UUID]) -> None:

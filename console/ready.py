@@ -21,7 +21,7 @@ from treadle.capabilities.catalog import Entry, entries_of
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pool import Done, Pool
 from treadle.capabilities.protocol import MEDIA
-from treadle.capabilities.sources import is_installed
+from treadle.capabilities.sources import as_it_is_now, is_installed
 from treadle.errors import BadData, TreadleError
 from treadle.ledger import ANSWERED, Ledger, ReadyCall, ReadyCalls
 from treadle.settings import Settings
@@ -51,6 +51,7 @@ def listing(settings: Settings) -> list[dict[str, Any]]:
         {
             "capability": name,
             "model": entry.model,
+            "version": entry.version,
             "source": entry.source.kind,
             "licence": entry.licence,
             "size_mb": round(entry.size_bytes / 1e6, 1),
@@ -61,7 +62,7 @@ def listing(settings: Settings) -> list[dict[str, Any]]:
             "note": entry.note,
         }
         for name in CAPABILITIES
-        for entry in entries_of(name, settings)
+        for entry in (as_it_is_now(entry, settings) for entry in entries_of(name, settings))
     ]
 
 
@@ -72,11 +73,19 @@ def listed(rows: list[dict[str, Any]]) -> str:
         | {
             "installed": "yes" if row["installed"] else "no",
             "size": f"{row['size_mb']:.0f} MB",
+            "source": f"yours, version {row['version']}" if row["source"] == "yours" else row["source"],
             "remarks": ", ".join(word for word in ("weak", "research_only") if row[word]) or None,
         }
         for row in rows
     ]
     return table(marks, ["capability", "model", "installed", "licence", "size", "source", "quality", "remarks"])
+
+
+def watched(said: dict[str, Any]) -> str:
+    """Looks at the calls of ready models, for a person."""
+    if not said["looks"]:
+        return "No ready model has answered yet."
+    return table(said["looks"], ["capability", "model", "version", "calls", "verdict", "reason"])
 
 
 def run(
@@ -116,7 +125,7 @@ def _few(
     if capability.Piece is not None and len(inputs) == 1 and not as_json:
         _stream(pool, calls, capability, inputs[0], model, parameters, answer)
         return
-    entry, done = _ask(pool, calls, capability, [one.value for one in inputs], model, parameters)
+    entry, done = answer_some(pool, calls, capability, [one.value for one in inputs], model, parameters)
     answers = msgspec.msgpack.decode(done.answers)
     typed = msgspec.msgpack.decode(done.answers, type=list[capability.Answer])
     pictures = [_annotate(pool, capability, one, found, out) for one, found in zip(inputs, typed, strict=True)]
@@ -140,7 +149,7 @@ def _lines(
         say(f"{number} of {len(paths)}  {path}")
         try:
             one = _read(capability, path)
-            entry, done = _ask(pool, calls, capability, [one.value], model, parameters)
+            entry, done = answer_some(pool, calls, capability, [one.value], model, parameters)
         except BadInput as error:
             yield {"input": str(path), "error": str(error)}
             continue
@@ -152,9 +161,14 @@ def _lines(
         yield {"input": str(path), "model": entry.model} | msgspec.msgpack.decode(done.answers)[0]
 
 
-def _ask(
+def answer_some(
     pool: Pool, calls: ReadyCalls, capability: Capability, inputs: list[Any], model: str | None, parameters: dict[str, Any]
 ) -> tuple[Entry, Done]:  # fmt: skip
+    """Have inputs answered; the call is in the ledger before this returns.
+
+    Raises:
+        TreadleError: There is no answer.
+    """
     entry, answering = pool.ask(capability.name, inputs, parameters, model=model)
     done = answering.result()
     _keep(calls, capability, entry, done, len(inputs))

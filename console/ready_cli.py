@@ -60,6 +60,69 @@ def install(
         give(answer, ready_install.install(read_settings(), capability, model, hub, revision, yes), json, pairs)
 
 
+@ready_app.command("embed")
+def embed(
+    source: Annotated[str, typer.Argument(help="A table with a column of texts, or a folder of labelled pictures.", metavar="SOURCE")],
+    to: Annotated[Path, typer.Option(help="The table that is written, Parquet.", metavar="FILE")],
+    column: Annotated[str, typer.Option(help="The column of texts; it is not in the new table.", metavar="COLUMN")] = "text",
+    model: Model = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Make a table of vectors, to train a model on that can be a ready one."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import ready_yours as work
+
+        give(answer, work.embed(read_settings(), source, column, model, to), json, pairs)
+
+
+@ready_app.command("add")
+def add(
+    capability: Capability,
+    project: Annotated[str, typer.Option(help="The project whose champion shall answer.", metavar="PROJECT")],
+    model: Annotated[str | None, typer.Option("--model", help="What callers name it; the project's name.", metavar="MODEL")] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Make a model that was trained here a ready one: classify-text or classify-image."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import ready_yours as work
+
+        give(answer, work.add(read_settings(), capability, project, model), json, pairs)
+
+
+@ready_app.command("remove")
+def remove(
+    capability: Capability,
+    model: Annotated[str, typer.Argument(help="As `treadle ready` lists it.", metavar="MODEL")],
+    json: Json = False,
+) -> None:
+    """Take a model out that was added here; its files stay."""
+    from console.output import answering, give, pairs
+
+    with answering() as answer:
+        from console import ready_yours as work
+
+        give(answer, work.remove(read_settings(), capability, model), json, pairs)
+
+
+@ready_app.command("watch")
+def watch(
+    capability: Annotated[str | None, typer.Argument(help="Only this one.", metavar="[CAPABILITY]")] = None,
+    json: Json = False,
+) -> None:
+    """Look whether ready models are asked about what they were asked about at first."""
+    from console.output import answering, give
+
+    with answering() as answer:
+        from console import ready as work
+        from console.runs import run_here
+
+        give(answer, run_here(read_settings(), "watch_ready", {"capability": capability}), json, work.watched)
+
+
 @ready_app.command("run")
 def run(
     capability: Capability,

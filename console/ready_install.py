@@ -8,7 +8,15 @@ from typing import Any
 
 from console.progress import say
 from treadle.capabilities import load_capability
-from treadle.capabilities.catalog import Entry, HubSource, PackageSource, SystemSource, choose, entries_of
+from treadle.capabilities.catalog import (
+    Entry,
+    HubSource,
+    PackageSource,
+    SystemSource,
+    TrainedSource,
+    choose,
+    entries_of,
+)
 from treadle.capabilities.fetch import bring, look_up
 from treadle.capabilities.pool import prepare
 from treadle.capabilities.sources import how_to_install, locate, verify
@@ -30,6 +38,8 @@ def install(
     entry = _from_hub(settings, capability, model, hub) if hub else _known(settings, capability, model)
     if isinstance(entry.source, HubSource):
         entry = _bring(settings, entry, revision, sure)
+    elif isinstance(entry.source, TrainedSource):
+        raise BadData(f"'{entry.model}' is trained here: {how_to_install(entry)}")
     elif locate(entry, settings) is None:
         if isinstance(entry.source, SystemSource):
             raise BadData(f"{entry.model} comes with the system's packages: {how_to_install(entry)}")

@@ -19,6 +19,8 @@ from treadle.project import load_project
 from treadle.settings import Settings
 
 P = ParamSpec("P")
+READY = "ready:"
+"""Whose slots the flows are that belong to no project; no project has such a name."""
 SCHEDULED = "auto-scheduled"
 """The tag that Prefect gives to runs of a schedule."""
 
@@ -34,7 +36,7 @@ def taken_once(function: Callable[P, dict[str, Any]]) -> Callable[P, Any]:
     @wraps(function)
     def begin(*args: P.args, **kwargs: P.kwargs) -> Any:
         given = signature.bind(*args, **kwargs)
-        project, trigger = str(given.arguments["project"]), given.arguments.get("trigger")
+        project, trigger = str(given.arguments.get("project", READY)), given.arguments.get("trigger")
         run_id = str(flow_run.id)
         why = _taken_up(project, trigger, run_id) if trigger else _claimed(function.__name__, project, run_id)
         if why:

@@ -84,6 +84,16 @@ def notice_of_look(look: Mapping[str, Any], page: str | None) -> Notice | None:
     return Notice(kind, "", _gravity(kind, look), clean(words.happened), (version, *names), lines, page)
 
 
+def notice_of_ready(look: Mapping[str, Any]) -> Notice | None:
+    """The alert that a look at the calls of a ready model is, if it is one."""
+    kind = str(look.get("verdict"))
+    if kind not in LOOK_KINDS:
+        return None
+    reason, version = clean(str(look["reason"])), short(f"version {look['version']}", 100)
+    names = [short(str(name)) for name in look.get("moved", ())]
+    return Notice(kind, "", KINDS[kind].severity, reason, (version, *names), (("What happened", reason),))
+
+
 def notice_of_stop(look: Mapping[str, Any], page: str | None) -> Notice | None:
     """The alert that retraining does not go on by itself, if the governor said so."""
     rule = look.get("suppressed")

@@ -18,7 +18,7 @@ from serving.ready.urls import Fetcher
 from serving.ready.work import Asked, ReadyModels, Said
 from treadle.capabilities import CAPABILITIES, Capability, load_capability
 from treadle.capabilities.catalog import Entry, entries_of
-from treadle.capabilities.sources import is_installed
+from treadle.capabilities.sources import as_it_is_now, is_installed
 from treadle.errors import TreadleError
 from treadle.settings import Settings
 
@@ -124,7 +124,7 @@ def models_of(capability: str, settings: Settings) -> list[dict[str, Any]]:
     return [
         entry.model_dump(mode="json", exclude={"capability", "default", "digest"})
         | {"installed": is_installed(entry, settings)}
-        for entry in entries_of(capability, settings)
+        for entry in (as_it_is_now(entry, settings) for entry in entries_of(capability, settings))
     ]
 
 

@@ -146,3 +146,14 @@ def wait_for(true, deadline_s=30.0):
     while not true():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)
+
+
+def test_alerts_of_ready_models_can_be_named(settings):
+    from console.alerts import listed, silence
+    from treadle.errors import BadProject
+
+    name = "ready:detect-objects:yolox-nano"
+    assert silence(settings, name, "2h", None, end=False)["project"] == name
+    assert listed(settings, name, 5, everything=True) == []
+    with pytest.raises(BadProject):
+        listed(settings, "no such/name", 5, everything=True)

@@ -106,10 +106,13 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
 
     names = {(found["name"], found["entrypoint"]) for found in ask(settings, "deployments/filter", {})}
     flows = {("shop", f"flows.{flow}.{flow}") for flow in ("train", "watch", "score", "replay", "promote")}
-    assert names == flows | {("ready", "flows.ready.ready")}
+    assert names == flows | {("ready", "flows.ready.ready"), ("ready", "flows.watch_ready.watch_ready")}
     schedules = [s for found in ask(settings, "deployments/filter", {}) for s in found["schedules"]]
-    assert {s["schedule"].get("cron") or s["schedule"]["interval"] for s in schedules} == {"0 3 * * *", 7200.0}
-    assert not any(s["active"] for s in schedules), "nothing is watched or retrained before there is a champion"
+    assert {s["schedule"].get("cron") or s["schedule"]["interval"] for s in schedules} == {"0 3 * * *", 7200.0, 3600.0}
+    active = {s["schedule"].get("interval") for s in schedules if s["active"]}
+    assert active == {3600.0}, (
+        "only ready models are looked at: nothing is watched or retrained before there is a champion"
+    )
     automations = {found["name"] for found in ask(settings, "automations/filter", {})}
     assert automations == {"treadle: retrain shop when asked", "treadle: a silent run has crashed"}
 

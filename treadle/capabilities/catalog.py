@@ -67,6 +67,16 @@ class SystemSource(_Part):
     """Files that are there when it is installed."""
 
 
+class TrainedSource(_Part):
+    """A model that this platform trained: whichever version of it is champion answers."""
+
+    kind: Literal["yours"]
+    project: str
+    """Its name in the registry."""
+    files: tuple[str, ...] = ()
+    """None here: a champion's bundle names its own."""
+
+
 class Measured(_Part):
     """A figure, and what it was measured on."""
 
@@ -82,7 +92,7 @@ class Entry(_Part):
     model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Its name here, which callers may ask for and every answer tells."""
     version: str
-    source: Annotated[PackageSource | HubSource | SystemSource, Field(discriminator="kind")]
+    source: Annotated[PackageSource | HubSource | SystemSource | TrainedSource, Field(discriminator="kind")]
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the files, see `treadle.capabilities.sources.digest_of`; `None` for what is not installed yet."""
     licence: str
@@ -128,22 +138,43 @@ def add_entry(entry: Entry, settings: Settings) -> None:
     """Write an entry into the installation's catalog, in place of one of the same capability and model."""
     path = own_catalog(settings)
     kept = [e for e in _read(path) if (e.capability, e.model) != (entry.capability, entry.model)]
-    rows = [e.model_dump(mode="json", exclude_defaults=True) for e in [*kept, entry]]
+    _write(path, [*kept, entry])
+
+
+def _write(path: Path, entries: Iterable[Entry]) -> None:
+    rows = [e.model_dump(mode="json", exclude_defaults=True) for e in entries]
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     fresh.write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), encoding="utf-8")
     fresh.replace(path)
 
 
+def remove_entry(capability: str, model: str, settings: Settings) -> Entry:
+    """Take an entry out of the installation's catalog; its files stay.
+
+    Raises:
+        NotFound: The installation did not add it.
+    """
+    own = _read(own_catalog(settings))
+    gone = [e for e in own if (e.capability, e.model) == (capability, model)]
+    if not gone:
+        names = [e.model for e in own if e.capability == capability]
+        raise NotFound(
+            f"'{model}' was not added here for {capability}.{nearest(model, names)} Added: {', '.join(names) or 'none'}."
+        )
+    _write(own_catalog(settings), [e for e in own if e is not gone[0]])
+    return gone[0]
+
+
 def choose(entries: Iterable[Entry], model: str | None) -> list[Entry]:
-    """Those that may answer: the one that is asked for, or all that may be a default.
+    """Those that may answer: the one that is asked for, or all that may be a default; what was trained here answers by name.
 
     Raises:
         NotFound: There is no such model for the capability.
     """
     known = list(entries)
     if model is None:
-        return [e for e in known if not e.research_only]
+        return [e for e in known if not e.research_only and not isinstance(e.source, TrainedSource)]
     found = [e for e in known if e.model == model]
     if not found:
         names = sorted({e.model for e in known})

@@ -74,8 +74,10 @@ class _Model:
             _stream(capability, inputs[0], parameters, channel) if ask.stream else capability.run(inputs, parameters)
         )
         sure = [score for score in map(capability.confidence, answers) if score is not None]
+        found = [{"found": float(many)} for many in map(capability.found, answers) if many is not None]
+        known = _mean([facts(i) for i in inputs]) | _mean(found)
         return wire.Answered(
-            msgspec.Raw(_raw(answers)), sum(sure) / len(sure) if sure else None, _mean([facts(i) for i in inputs]),
+            msgspec.Raw(_raw(answers)), sum(sure) / len(sure) if sure else None, known,
             time.perf_counter() - begun, time.process_time() - cpu_begun,
         )  # fmt: skip
 
@@ -92,7 +94,7 @@ def _stream(capability: Capability, given: Any, parameters: Any, channel: socket
 def _weights(order: wire.Open) -> Weights:
     limits = {name: type(getattr(Limits, name))(value) for name, value in order.limits.items()}
     entry = Entry.model_validate_json(order.entry)
-    return Weights(entry, Path(order.folder), Path(order.made), Limits(**limits))
+    return Weights(entry, Path(order.folder), Path(order.made), Limits(**limits), order.head)
 
 
 def _prepare(order: wire.Open) -> wire.Opened:

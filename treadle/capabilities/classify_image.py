@@ -1,4 +1,7 @@
-"""`classify-image`: what a picture shows, of the 1000 kinds of ImageNet, by EfficientNet-Lite on onnxruntime or a model of the hub."""
+"""`classify-image`: what a picture shows, of the 1000 kinds of ImageNet, by EfficientNet-Lite on onnxruntime or a model of the hub.
+
+Or which of its own labels, by a classifier that was trained here.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from treadle.capabilities.efficientnet import EfficientNet, open_efficientnet
 from treadle.capabilities.hub import open_pipeline
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pictures import Picture, as_image
+from treadle.capabilities.trained import TrainedClassifier
 
 
 class Kinds(protocol.Parameters, frozen=True, kw_only=True):
@@ -53,8 +57,13 @@ class ClassifyImage(protocol.Capability):
     Answer = Classified
     hub_task = "image-classification"
 
+    _look: Look
+
     def load(self, weights: protocol.Weights) -> None:
         """Open the classifier."""
+        if weights.head:
+            self._look = _by_champion(TrainedClassifier(weights))
+            return
         self._look = (
             _by_pipeline(open_pipeline("image-classification", weights))
             if weights.entry.runtime == "transformers"
@@ -84,13 +93,22 @@ def classified(labels: list[Label]) -> Classified:
 
 def _by_network(network: EfficientNet) -> Look:
     def look(pictures: list[Picture], most: int) -> list[list[Label]]:
-        chances, _ = network.look(pictures)
-        orders = np.argsort(-chances, axis=1, kind="stable")[:, :most]
-        return [
-            [Label(network.names[i], float(row[i])) for i in order] for row, order in zip(chances, orders, strict=True)
-        ]
+        return _likeliest(network.look(pictures)[0], network.names, most)
 
     return look
+
+
+def _by_champion(classifier: TrainedClassifier) -> Look:
+    def look(pictures: list[Picture], most: int) -> list[list[Label]]:
+        return _likeliest(classifier.chances(pictures), classifier.labels, most)
+
+    return look
+
+
+def _likeliest(chances: np.ndarray, names: list[str] | tuple[str, ...], most: int) -> list[list[Label]]:
+    """The surest labels of each row of chances, (n, names)."""
+    orders = np.argsort(-chances, axis=1, kind="stable")[:, :most]
+    return [[Label(names[int(i)], float(row[i])) for i in order] for row, order in zip(chances, orders, strict=True)]
 
 
 def _by_pipeline(pipeline: Any) -> Look:

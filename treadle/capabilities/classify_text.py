@@ -2,6 +2,7 @@
 
 By embeddings: each label becomes a sentence, and labels whose vector is near the text's are likely (Chang et al., Dataless
 Classification, AAAI 2008). By a model of the hub that judges entailment: Yin et al., 2019, https://arxiv.org/abs/1909.00161.
+A classifier that was trained here has labels of its own, and none are named.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from treadle.capabilities import hub, minilm, protocol
 from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import BadInput
+from treadle.capabilities.trained import TrainedClassifier
 
 SHARPNESS = 20.0
 """Cosines times this are the logits: on Reuters R8 scores are then right about as often as they say."""
@@ -29,15 +31,19 @@ class Labels(protocol.Parameters, frozen=True, kw_only=True):
     """What to choose from.
 
     Attributes:
-        labels: Words or short descriptions; `the price of oil` is better than `crude`.
+        labels: Words or short descriptions; `the price of oil` is better than `crude`. Left out for a model that was trained
+            here: it knows its own.
         multi_label: Several may hold, or none: each has a score of its own.
         template: The sentence that is made of a label; `{}` is where it goes.
     """
 
-    labels: Annotated[
-        list[Annotated[str, msgspec.Meta(min_length=1, max_length=500)]],
-        msgspec.Meta(min_length=1, max_length=MOST_LABELS),
-    ]
+    labels: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(min_length=1, max_length=500)]],
+            msgspec.Meta(min_length=1, max_length=MOST_LABELS),
+        ]
+        | None
+    ) = None
     multi_label: bool = False
     template: Annotated[str, msgspec.Meta(max_length=200)] = "This text is about {}."
 
@@ -68,6 +74,7 @@ class ClassifyText(protocol.Capability):
     example = MappingProxyType({"labels": ["travel", "cooking", "politics"]})
 
     _scores: Callable[[list[str], Labels], np.ndarray]
+    _trained: TrainedClassifier | None = None
 
     def prepares(self, entry: Entry) -> bool:
         """Encoders are exported to ONNX."""
@@ -78,8 +85,10 @@ class ClassifyText(protocol.Capability):
         minilm.export(weights.folder, to)
 
     def load(self, weights: protocol.Weights) -> None:
-        """Open the encoder, or the hub's model."""
-        if weights.entry.runtime == "transformers":
+        """Open the encoder, the hub's model, or what was trained here."""
+        if weights.head:
+            self._trained = TrainedClassifier(weights)
+        elif weights.entry.runtime == "transformers":
             self._judge = hub.open_pipeline("zero-shot-classification", weights)
             self._scores = self._by_entailment
         else:
@@ -88,17 +97,19 @@ class ClassifyText(protocol.Capability):
 
     def run(self, inputs: Sequence[str], parameters: Labels) -> list[Classified]:
         """Give each text's labels."""
-        if "{}" not in parameters.template:
-            raise BadInput("parameters.template: it has no {} where the label goes.")
-        if len(set(parameters.labels)) < len(parameters.labels):
-            raise BadInput("parameters.labels: one is there twice.")
         if any(not text.strip() for text in inputs):
             raise BadInput("There is no text to classify.")
-        return [ranked(parameters.labels, row) for row in self._scores(list(inputs), parameters)]
+        if self._trained is not None:
+            if parameters != Labels():
+                raise BadInput(
+                    f"This model was trained on labels of its own, and takes no parameters: {told(self._trained.labels)}."
+                )
+            return [ranked(self._trained.labels, row) for row in self._trained.chances(inputs)]
+        return [ranked(_named(parameters), row) for row in self._scores(list(inputs), parameters)]
 
     def _by_nearness(self, texts: list[str], parameters: Labels) -> np.ndarray:
         """Scores, (texts, labels)."""
-        sentences = [parameters.template.replace("{}", label) for label in parameters.labels]
+        sentences = [parameters.template.replace("{}", label) for label in _named(parameters)]
         vectors, _ = self._embedder.embed([*texts, *sentences])
         cosines = vectors[: len(texts)] @ vectors[len(texts) :].T
         if parameters.multi_label:
@@ -107,10 +118,9 @@ class ClassifyText(protocol.Capability):
 
     def _by_entailment(self, texts: list[str], parameters: Labels) -> np.ndarray:
         """Scores, (texts, labels)."""
-        said = self._judge(
-            texts, parameters.labels, hypothesis_template=parameters.template, multi_label=parameters.multi_label
-        )
-        return np.array([_in_order(parameters.labels, one) for one in said])
+        labels, template = _named(parameters), parameters.template
+        said = self._judge(texts, labels, hypothesis_template=template, multi_label=parameters.multi_label)
+        return np.array([_in_order(labels, one) for one in said])
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """`zero_shot_classification(text, candidate_labels, multi_label=…, hypothesis_template=…)`."""
@@ -120,6 +130,31 @@ class ClassifyText(protocol.Capability):
     def to_hub(self, answers: Sequence[Any], inputs: Any) -> Any:
         """Labels and scores."""
         return answers[0]["labels"] if not isinstance(inputs, list) else [answer["labels"] for answer in answers]
+
+
+def _named(parameters: Labels) -> list[str]:
+    """The labels to choose from.
+
+    Raises:
+        BadInput: There are none, or they cannot be chosen from.
+    """
+    labels = parameters.labels
+    if labels is None:
+        raise BadInput("parameters.labels: name the labels to choose from.")
+    if "{}" not in parameters.template:
+        raise BadInput("parameters.template: it has no {} where the label goes.")
+    if len(set(labels)) < len(labels):
+        raise BadInput("parameters.labels: one is there twice.")
+    return labels
+
+
+def told(labels: Sequence[str]) -> str:
+    """Labels in a sentence.
+
+    >>> told(["a", "b"])
+    'a, b'
+    """
+    return ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
 
 
 def _in_order(labels: list[str], said: dict[str, Any]) -> list[float]:

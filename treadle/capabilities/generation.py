@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 from treadle.capabilities import llama_gguf
 from treadle.capabilities.hub import open_generator
-from treadle.capabilities.limits import BadInput
+from treadle.capabilities.limits import BadInput, cores
 from treadle.capabilities.protocol import Weights
 from treadle.capabilities.sources import missing_guest
 
@@ -90,7 +89,7 @@ class Converted:
         self._set_seed = ctranslate2.set_random_seed
         self._open = partial(
             ctranslate2.Generator,
-            str(made / llama_gguf.MODEL), device="cpu", compute_type="int8", intra_threads=os.cpu_count() or 1,
+            str(made / llama_gguf.MODEL), device="cpu", compute_type="int8", intra_threads=cores(),
         )  # fmt: skip
         self._model = self._open()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from treadle.errors import TreadleError
@@ -76,3 +77,8 @@ class Limits:
             raise BadInput("The file is empty.")
         if len(content) > self.upload_bytes:
             raise TooMuch(f"The file has {len(content):,} bytes; at most {self.upload_bytes:,} are read.")
+
+
+def cores() -> int:
+    """Cores that this process may use, which in a container or under `taskset` are fewer than the machine's."""
+    return len(os.sched_getaffinity(0))

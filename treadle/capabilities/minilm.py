@@ -7,13 +7,13 @@ once; afterwards onnxruntime and tokenizers are enough.
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
 
 BATCH = 32
@@ -39,7 +39,7 @@ class Embedder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(most_tokens)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        options.intra_op_num_threads = cores()
         self._session = onnxruntime.InferenceSession(made / ENCODER, options, providers=["CPUExecutionProvider"])
         self._names = {given.name for given in self._session.get_inputs()}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
 
 ERRORS_ONLY = 3
@@ -26,7 +26,7 @@ class Network:
         except ImportError:
             raise missing_guest("onnxruntime", "vision") from None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        options.intra_op_num_threads = cores()
         options.log_severity_level = ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._given = self._session.get_inputs()[0].name

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from treadle.capabilities import load_capability, wire
-from treadle.capabilities.catalog import Entry
+from treadle.capabilities.catalog import Entry, TrainedSource
 from treadle.capabilities.limits import Limits
 from treadle.capabilities.process import Process
 from treadle.capabilities.reading import check_inputs
-from treadle.capabilities.sources import made_folder, pick
+from treadle.capabilities.sources import locate, made_folder, pick
+from treadle.capabilities.trained import EMBEDDERS, head_of
 from treadle.errors import TreadleError, Unavailable
 from treadle.settings import Settings
 
@@ -92,7 +93,7 @@ class Pool:
         self.memory_mb = max(256, int(settings.ready_memory_mb * share))
         self._lock = threading.Lock()
         self._room = threading.Lock()
-        self._runners: dict[tuple[str, str], _Runner] = {}
+        self._runners: dict[tuple[str, str, str | None], _Runner] = {}
         self._stopped = False
 
     def ask(
@@ -133,12 +134,21 @@ class Pool:
         with self._lock:
             if self._stopped:
                 raise Unavailable("The service is ending.")
-            key = entry.model, str(folder)
-            runner = self._runners.get(key)
-            if runner is None:
-                runner = self._runners[key] = _Runner(self, entry, folder)
-        runner.offer(job)
+            self._runner(entry, folder).offer(job)
         return entry, job.done
+
+    def _runner(self, entry: Entry, folder: Path) -> _Runner:
+        """The model's runner; a new champion's takes the place of the one before, which ends what it has begun."""
+        key = entry.model, str(folder), entry.digest
+        runner = self._runners.get(key)
+        if runner is None:
+            if isinstance(entry.source, TrainedSource):
+                for old in [
+                    k for k, r in self._runners.items() if (k[0], r.entry.source) == (entry.model, entry.source)
+                ]:
+                    self._runners.pop(old).retire()
+            runner = self._runners[key] = _Runner(self, entry, folder)
+        return runner
 
     def loaded(self) -> dict[str, int]:
         """The models in memory, and the megabytes of each."""
@@ -194,6 +204,7 @@ class _Runner:
         self._child: Process | None = None
         self._open: set[str] = set()
         self._ending = False
+        self._retired = False
         self._thread = threading.Thread(target=self._run, name=f"ready {entry.model}", daemon=True)
         self._thread.start()
 
@@ -226,6 +237,12 @@ class _Runner:
             self._at_work.release()
         return True
 
+    def retire(self) -> None:
+        """End when all that waits is answered; nothing more is offered."""
+        self._retired = True
+        with suppress(queue.Full):
+            self._jobs.put_nowait(None)
+
     def stop(self) -> None:
         """End; a job at work is ended with its child."""
         self._ending = True
@@ -239,7 +256,7 @@ class _Runner:
     # In the thread
 
     def _run(self) -> None:
-        while not self._ending:
+        while not self._ending and not (self._retired and self._jobs.empty()):
             try:
                 job = self._jobs.get(timeout=self._pool.settings.ready_idle_s)
             except queue.Empty:
@@ -299,11 +316,24 @@ class _Runner:
 
 
 def open_order(capability: str, entry: Entry, folder: Path, settings: Settings, limits: Limits) -> wire.Open:
-    """What a child is told to open."""
+    """What a child is told to open; of what was trained here the embedder, and the champion's verified bytes."""
+    if isinstance(entry.source, TrainedSource):
+        embedder, head = head_of(entry, folder, settings)
+        order = open_order(capability, embedder, _here(embedder, settings), settings, limits)
+        order.head = head
+        return order
     content = entry.model_dump_json(exclude_defaults=True).encode()
     made = str(made_folder(entry, settings))
     memory_mb = settings.ready_memory_mb
     return wire.Open(capability, content, str(folder), made, asdict(limits), memory_mb)
+
+
+def _here(entry: Entry, settings: Settings) -> Path:
+    """The folder of a model that was here a moment ago."""
+    folder = locate(entry, settings)
+    if folder is None:
+        raise Unavailable(f"The files of {entry.model} went away; try again.")
+    return folder
 
 
 def prepare(capability: str, entry: Entry, folder: Path, settings: Settings) -> bool:
@@ -312,6 +342,9 @@ def prepare(capability: str, entry: Entry, folder: Path, settings: Settings) -> 
     Raises:
         TreadleError: It cannot be made.
     """
+    if isinstance(entry.source, TrainedSource):
+        embedder, _ = head_of(entry, folder, settings)
+        return prepare(EMBEDDERS[capability], embedder, _here(embedder, settings), settings)
     made = made_folder(entry, settings)
     if made.exists() or not load_capability(capability).prepares(entry):
         return False

@@ -37,12 +37,14 @@ class Weights:
         folder: Its files, as they came, verified.
         made: What `prepare` made of them.
         limits: Of one request.
+        head: A champion of this platform that judges what the model gives; empty for all others.
     """
 
     entry: Entry
     folder: Path
     made: Path
     limits: Limits
+    head: bytes = b""
 
     @property
     def ready(self) -> Path:
@@ -117,6 +119,11 @@ class Capability(ABC):
     def confidence(self, answer: Any) -> float | None:
         """How sure an answer is, 0 to 1, for the ledger; `None` where that means nothing."""
         return getattr(answer, "score", None)
+
+    def found(self, answer: Any) -> int | None:
+        """How many things an answer has found, for the ledger; `None` where that means nothing."""
+        lists = [value for name in answer.__struct_fields__ if isinstance(value := getattr(answer, name), list)]
+        return next((len(some) for some in lists if not some or isinstance(some[0], msgspec.Struct)), None)
 
     def marks(self, answer: Any) -> list[Mark]:  # noqa: ARG002 - for those that find things
         """What is drawn onto the picture that was asked about; nothing where there is no place to show."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from treadle.capabilities import protocol
 from treadle.capabilities.boxes import Box, Mark
+from treadle.capabilities.limits import cores
 from treadle.capabilities.pictures import Picture
 from treadle.capabilities.sources import missing_guest
 
@@ -62,7 +62,7 @@ class ReadText(protocol.Capability):
                 "Det.model_path": detector,
                 "Cls.model_path": turner,
                 "Rec.model_path": recognizer,
-                "EngineConfig.onnxruntime.intra_op_num_threads": os.cpu_count() or 1,
+                "EngineConfig.onnxruntime.intra_op_num_threads": cores(),
             }
         )
 

@@ -93,9 +93,18 @@ def facts(decoded: Any) -> dict[str, float]:
     if isinstance(decoded, Picture | Sound):
         return decoded.facts()
     if isinstance(decoded, str):
-        return {"characters": len(decoded), "words": len(decoded.split())}
+        return {"characters": len(decoded), "words": len(decoded.split()), "beyond_ascii": _beyond_ascii(decoded)}
     if isinstance(decoded, bytes):
         return {"bytes": len(decoded)}
     if isinstance(decoded, list):
         return {"messages": len(decoded), "characters": sum(len(message["content"]) for message in decoded)}
     return {f"{name}.{fact}": value for name, part in decoded.items() for fact, value in facts(part).items()}
+
+
+def _beyond_ascii(text: str) -> float:
+    """The share of signs that English does without: another language or another script raises it.
+
+    >>> _beyond_ascii("Äther")
+    0.2
+    """
+    return round(sum(not sign.isascii() for sign in text) / len(text), 4) if text else 0.0

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from treadle.capabilities.catalog import Entry, HubSource, PackageSource, SystemSource, choose, entries_of
+from treadle.capabilities.catalog import (
+    Entry,
+    HubSource,
+    PackageSource,
+    SystemSource,
+    TrainedSource,
+    choose,
+    entries_of,
+)
 from treadle.errors import TreadleError
 from treadle.settings import CHECKOUT, Settings
 
@@ -33,12 +41,17 @@ class Tampered(TreadleError):
 def pick(capability: str, model: str | None, settings: Settings) -> tuple[Entry, Path]:
     """The model that answers, and its files: the one asked for, or the first of the catalog that is installed.
 
+    Of one that was trained here it is the champion of this moment, and its bundle.
+
     Raises:
-        NotFound: There is no such model.
+        NotFound: There is no such model, or no champion.
+        DoesNotFit: The champion cannot be this capability any more.
         NotInstalled: It, or none of them, is here; the message has the command that installs it.
     """
     entries = choose(entries_of(capability, settings), model)
     for entry in entries:
+        if isinstance(entry.source, TrainedSource):
+            return champion_here(entry, settings)
         folder = locate(entry, settings)
         if folder is not None:
             return entry, folder
@@ -49,6 +62,24 @@ def pick(capability: str, model: str | None, settings: Settings) -> tuple[Entry,
     raise NotInstalled(f"{entries[0].model} is not installed: {how_to_install(entries[0])}")
 
 
+def champion_here(entry: Entry, settings: Settings) -> tuple[Entry, Path]:
+    """An entry of what was trained here as it is now, and its champion's bundle.
+
+    Raises:
+        NotFound: It has no champion.
+        DoesNotFit: The champion cannot be this capability.
+        NotInstalled: The embedder before it is not here.
+    """
+    from treadle.capabilities.trained import as_it_is
+
+    now, champion, embedder = as_it_is(entry, settings)
+    if locate(embedder, settings) is None:
+        raise NotInstalled(
+            f"{embedder.model}, which '{entry.model}' learned from, is not installed: {how_to_install(embedder)}"
+        )
+    return now, champion.folder
+
+
 def how_to_install(entry: Entry) -> str:
     """The command that brings a model here.
 
@@ -56,6 +87,8 @@ def how_to_install(entry: Entry) -> str:
     >>> how_to_install(next(e for e in read_catalog(Settings()) if e.capability == "embed-text"))
     "pip install -e '.[language]', or `treadle ready install embed-text`."
     """
+    if isinstance(entry.source, TrainedSource):
+        return f"`treadle train {entry.source.project}`."
     if isinstance(entry.source, SystemSource):
         return f"apt-get install {entry.source.package}."
     if isinstance(entry.source, PackageSource) and not entry.source.alone:
@@ -64,12 +97,30 @@ def how_to_install(entry: Entry) -> str:
 
 
 def is_installed(entry: Entry, settings: Settings) -> bool:
-    """Whether its files are here."""
-    return locate(entry, settings) is not None
+    """Whether its files are here; of one that was trained here, whether its champion can answer."""
+    if not isinstance(entry.source, TrainedSource):
+        return locate(entry, settings) is not None
+    try:
+        champion_here(entry, settings)
+    except TreadleError:
+        return False
+    return True
+
+
+def as_it_is_now(entry: Entry, settings: Settings) -> Entry:
+    """The entry with the version of its champion, if it is one of what was trained here and has one."""
+    from treadle.capabilities.trained import as_it_is
+
+    if not isinstance(entry.source, TrainedSource):
+        return entry
+    try:
+        return as_it_is(entry, settings)[0]
+    except TreadleError as error:
+        return entry.model_copy(update={"note": str(error)})
 
 
 def locate(entry: Entry, settings: Settings) -> Path | None:
-    """The folder of a model's files, if all of them are here."""
+    """The folder of a model's files, if all of them are here; `None` for what was trained here, whose bundles change."""
     source = entry.source
     folder = _folder(source, settings)
     if folder is None or not source.files or any(not (folder / name).is_file() for name in source.files):
@@ -77,7 +128,9 @@ def locate(entry: Entry, settings: Settings) -> Path | None:
     return folder
 
 
-def _folder(source: PackageSource | HubSource | SystemSource, settings: Settings) -> Path | None:
+def _folder(source: PackageSource | HubSource | SystemSource | TrainedSource, settings: Settings) -> Path | None:
+    if isinstance(source, TrainedSource):
+        return None
     if isinstance(source, SystemSource):
         return Path("/") / source.folder
     return _in_package(source) if isinstance(source, PackageSource) else hub_folder(source, settings)

@@ -6,7 +6,6 @@ Silence and music are cut out before, by Silero's voice detector, because Whispe
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import msgspec
 
 from treadle.capabilities import protocol
 from treadle.capabilities.hub import open_pipeline
-from treadle.capabilities.limits import BadInput
+from treadle.capabilities.limits import BadInput, cores
 from treadle.capabilities.sounds import RATE, Sound
 from treadle.capabilities.sources import missing_guest
 
@@ -120,7 +119,7 @@ class _FasterWhisper(_Listener):
             str(weights.folder),
             device="cpu",
             compute_type="int8",
-            cpu_threads=os.cpu_count() or 1,
+            cpu_threads=cores(),
             local_files_only=True,
         )
 

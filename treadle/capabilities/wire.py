@@ -26,6 +26,7 @@ class Open(msgspec.Struct, tag=True):
         made: What was made of them.
         limits: Of one request.
         memory_mb: What the process may have.
+        head: A champion that judges what the model gives, see `treadle.capabilities.trained`; empty for all others.
     """
 
     capability: str
@@ -34,6 +35,7 @@ class Open(msgspec.Struct, tag=True):
     made: str
     limits: dict[str, float]
     memory_mb: int
+    head: bytes = b""
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -73,7 +75,7 @@ class Answered(msgspec.Struct, tag=True):
     Attributes:
         answers: One for each input, as msgpack.
         confidence: Of each answer that has one, 0 to 1; the mean.
-        facts: Of the inputs: the mean of each fact.
+        facts: Of the inputs: the mean of each fact; and how much was found.
         seconds: Wall time of reading and answering.
         cpu_seconds: CPU time of the same.
     """

@@ -5,7 +5,7 @@ from treadle.ledger.drain import Drain, carried_before
 from treadle.ledger.journal import Entry, Exchange, Journal, on_their_way
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.quality import QualityRows
-from treadle.ledger.ready import ANSWERED, ReadyCall, ReadyCalls
+from treadle.ledger.ready import ANSWERED, ReadyCall, ReadyCalls, ReadyLook, ReadyVersion
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -42,6 +42,8 @@ __all__ = [
     "QualityWindow",
     "ReadyCall",
     "ReadyCalls",
+    "ReadyLook",
+    "ReadyVersion",
     "Release",
     "Releases",
     "Row",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from treadle.errors import Unavailable
 
-HEAD = "0007"
+HEAD = "0008"
 BUSY_MS = 10_000
 CONNECT_S = 5  # PostgreSQL's own default is to wait for minutes
 REOPEN_S = 1.0

@@ -45,6 +45,7 @@ from treadle.ledger.tables import (
     quality_looks,
     quality_windows,
     ready_calls,
+    ready_looks,
     release_evidence,
     releases,
     set_aside,
@@ -484,7 +485,8 @@ class Ledger:
             connection.execute(delete(feedback).where(feedback.c.id.in_(old)))
             for table in (shadow_answers, early_labels):
                 connection.execute(delete(table).where(table.c.arrived_us < to_us(before)))
-            connection.execute(delete(ready_calls).where(ready_calls.c.at_us < to_us(before)))
+            for table in (ready_calls, ready_looks):
+                connection.execute(delete(table).where(table.c.at_us < to_us(before)))
             return connection.execute(delete(predictions).where(predictions.c.arrived_us < to_us(before))).rowcount
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select
 
 from treadle.ledger.ledger import Ledger
 from treadle.ledger.records import from_us, to_us
-from treadle.ledger.tables import ready_calls
+from treadle.ledger.tables import ready_calls, ready_looks
 
 ANSWERED = "answered"
 
@@ -48,8 +48,43 @@ class ReadyCall:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyVersion:
+    """One version of a ready model that has answered.
+
+    Attributes:
+        calls: How many calls it has answered.
+    """
+
+    capability: str
+    model: str
+    model_version: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyLook:
+    """One look at the calls of a ready model.
+
+    Attributes:
+        rows: Calls that it covered, the newest.
+        calls: Calls that there were by then.
+        figures: The judgement's.
+    """
+
+    capability: str
+    model: str
+    model_version: str
+    verdict: str
+    reason: str
+    rows: int
+    calls: int
+    figures: dict[str, Any]
+    at: datetime
+
+
 class ReadyCalls:
-    """The calls of one ledger."""
+    """The calls of one ledger, and the looks at them."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -78,6 +113,56 @@ class ReadyCalls:
         with self._ledger.engine.connect() as connection:
             return [_call(row) for row in connection.execute(query)]
 
+    def asked(self, capability: str | None = None, until: datetime | None = None) -> list[ReadyVersion]:
+        """The models that have answered, of one capability or of all."""
+        c = ready_calls.c
+        query = select(c.capability, c.model, c.model_version, func.count()).where(c.outcome == ANSWERED)
+        if capability is not None:
+            query = query.where(c.capability == capability)
+        if until is not None:
+            query = query.where(c.at_us <= to_us(until))
+        query = query.group_by(c.capability, c.model, c.model_version).order_by(c.capability, c.model, c.model_version)
+        with self._ledger.engine.connect() as connection:
+            return [ReadyVersion(*row) for row in connection.execute(query)]
+
+    def answered(
+        self, model: ReadyVersion, n: int, *, newest: bool = False, until: datetime | None = None
+    ) -> list[ReadyCall]:
+        """The first or the newest answered calls of a model, in the order of time."""
+        c = ready_calls.c
+        query = select(ready_calls).where(
+            c.capability == model.capability, c.model == model.model, c.model_version == model.model_version,
+            c.outcome == ANSWERED,
+        )  # fmt: skip
+        if until is not None:
+            query = query.where(c.at_us <= to_us(until))
+        with self._ledger.engine.connect() as connection:
+            rows = connection.execute(query.order_by(c.seq.desc() if newest else c.seq).limit(n)).all()
+        return [_call(row) for row in (reversed(rows) if newest else rows)]
+
+    def add_look(self, look: ReadyLook) -> None:
+        """Write a look down.
+
+        Raises:
+            Unavailable: The database is locked or full.
+        """
+        with self._ledger.engine.begin() as connection:
+            connection.execute(
+                insert(ready_looks).values(
+                    capability=look.capability, model=look.model, model_version=look.model_version, verdict=look.verdict,
+                    reason=look.reason, rows=look.rows, calls=look.calls, figures=json.dumps(look.figures),
+                    at_us=to_us(look.at),
+                )
+            )  # fmt: skip
+
+    def looks(self, model: ReadyVersion, n: int) -> list[ReadyLook]:
+        """The newest looks at a model of that version, newest first."""
+        c = ready_looks.c
+        mine = (c.capability == model.capability, c.model == model.model, c.model_version == model.model_version)
+        query = select(ready_looks).where(*mine).order_by(c.seq.desc()).limit(n)
+        with self._ledger.engine.connect() as connection:
+            return [_look(row) for row in connection.execute(query)]
+
     def spent(self, since: datetime | None = None) -> list[dict[str, Any]]:
         """CPU seconds, wall seconds, calls and inputs by capability, model and caller."""
         c = ready_calls.c
@@ -96,3 +181,10 @@ def _call(row: Any) -> ReadyCall:
     del values["seq"]
     at = from_us(values.pop("at_us"))
     return ReadyCall(**values | {"facts": json.loads(values["facts"]), "at": at})
+
+
+def _look(row: Any) -> ReadyLook:
+    values = row._asdict()
+    del values["seq"]
+    at = from_us(values.pop("at_us"))
+    return ReadyLook(**values | {"figures": json.loads(values["figures"]), "at": at})

@@ -408,4 +408,20 @@ ready_calls = Table(
     Column("facts", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Index("ready_calls_by_time", "capability", "at_us"),
+    Index("ready_calls_by_model", "capability", "model", "model_version", "seq"),
+)
+ready_looks = Table(
+    "ready_looks",
+    metadata,
+    Column("seq", Sequence, primary_key=True),
+    Column("capability", String(63), nullable=False),
+    Column("model", String(63), nullable=False),
+    Column("model_version", String(128), nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("figures", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ready_looks_by_model", "capability", "model", "seq"),
 )

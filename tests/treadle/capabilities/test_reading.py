@@ -138,3 +138,16 @@ def test_texts_and_messages_are_checked():
         check_inputs("chat", [[{"role": "user", "content": "x" * 60_000}] * 2], LIMITS)
     with pytest.raises(TooMuch):
         check_inputs("chat", [[{"role": "user", "content": "x"}] * 201], LIMITS)
+
+
+def test_what_the_ledger_keeps_of_a_text_and_an_answer():
+    from treadle.capabilities import load_capability
+    from treadle.capabilities.boxes import Box
+    from treadle.capabilities.detect_objects import Thing, Things
+    from treadle.capabilities.embed_text import Embedding
+
+    assert facts("Guten Abend") == {"characters": 11, "words": 2, "beyond_ascii": 0.0}
+    assert facts("Ёж")["beyond_ascii"] == 1.0
+    assert load_capability("embed-text").found(Embedding([0.1, 0.2], 3)) is None
+    thing = Thing("cat", 0.9, Box(0.0, 0.0, 1.0, 1.0))
+    assert [load_capability("detect-objects").found(Things(some)) for some in ([], [thing, thing])] == [0, 2]

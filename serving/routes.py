@@ -14,6 +14,7 @@ READ = {"GET": VIEWER, "HEAD": VIEWER}
 LOOK = {"GET": OPEN, "HEAD": OPEN}
 CALL = {"POST": CALLER}
 CHANGE = {"POST": TRAINER}
+KEEP = {"GET": TRAINER, "HEAD": TRAINER}
 
 ROUTES: Mapping[str, Mapping[str, int]] = {
     "/": READ,
@@ -43,6 +44,9 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/v1/ready/{capability}": {**READ, **CALL},
     "/v1/ready/{capability}/hf": CALL,
     "/v1/ready/jobs/{job}": READ,
+    "/v1/ready/faces": KEEP,
+    "/v1/ready/faces/{collection}": {**KEEP, **CHANGE},
+    "/v1/ready/faces/{collection}/forget": CHANGE,
     "/openai/v1/models": READ,
     "/openai/v1/models/{model}": READ,
     "/openai/v1/embeddings": CALL,
@@ -72,7 +76,7 @@ OF_READY = {
     "/playground", "/v1/ready", "/v1/ready/{capability}", "/v1/ready/{capability}/hf", "/v1/ready/jobs/{job}", "/openai/v1/models",
     "/openai/v1/models/{model}", "/openai/v1/embeddings", "/openai/v1/chat/completions", "/openai/v1/audio/transcriptions",
 }  # fmt: skip
-"""Routes of ready models, which belong to no project: open to a bound key that was made for them too."""
+"""Routes of ready models, which belong to no project: open to a bound key that was made for them too. Faces are not among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def test_a_person_is_enrolled_found_and_forgotten(ask, kept):
     ]
     assert rows[0].after == rows[2].before != rows[1].after
     assert not any(name in f"{rows}" for name in ("Barack", "Joe"))
-    assert {call.who for call in ReadyCalls(ledger).newest("search-faces")} == {"trainer", "caller"}
+    assert {call.who for call in ReadyCalls(ledger).newest("search-faces")} >= {"trainer", "caller"}
 
 
 NEWCOMER = {"person": "Ada", "consent": CONSENT, "pictures": [base64.b64encode(b"no picture").decode()]}

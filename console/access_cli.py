@@ -22,6 +22,7 @@ def create(
     project: Annotated[
         list[str] | None, typer.Option(help="Only this project; may be said again. All, when left out.", metavar="P")
     ] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="Only ready models, or they and the projects.")] = False,
     expires: Annotated[str | None, typer.Option(help="Ends after so long, such as 90d.", metavar="TIME")] = None,
     rows_per_minute: Annotated[int | None, typer.Option(help="Rows that it may send in a minute.", metavar="N")] = None,
     json: Json = False,
@@ -32,7 +33,7 @@ def create(
     with answering() as answer:
         from console import keys
 
-        made = keys.create(read_settings(), name, role, project or None, expires, rows_per_minute)
+        made = keys.create(read_settings(), name, role, project or None, expires, rows_per_minute, ready=ready)
         give(answer, made, json, keys.shown_once)
 
 
@@ -45,7 +46,7 @@ def list_(json: Json = False) -> None:
         from console import keys
 
         rows = keys.list_all(read_settings())
-        columns = ["id", "name", "role", "projects", "rows_per_minute", "state", "created", "expires"]
+        columns = ["id", "name", "role", "projects", "ready", "rows_per_minute", "state", "created", "expires"]
         give(answer, rows, json, lambda rows: table(rows, columns))
 
 

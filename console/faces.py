@@ -1,41 +1,30 @@
-"""Commands on collections of faces: who is enrolled, with what consent; enrolling and forgetting, both in the audit.
-
-The audit names a person by a digest only: its rows stay, and who is forgotten should not be in them.
-"""
+"""Commands on collections of faces: who is enrolled, with what consent; enrolling and forgetting, both in the audit."""
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
 
 from console.keys import whoami
-from treadle.capabilities.face_collection import FaceCollection, collections
-from treadle.capabilities.face_enrolling import enroll
+from treadle.capabilities.face_collection import check_person
+from treadle.capabilities.face_enrolling import describe
 from treadle.capabilities.pool import Done, Pool
 from treadle.errors import BadData
+from treadle.face_register import FaceRegister
 from treadle.ledger import ANSWERED, Ledger, ReadyCall, ReadyCalls
-from treadle.privacy import privacy_key
 from treadle.settings import Settings
 
 
 def list_people(settings: Settings, collection: str | None) -> list[dict[str, Any]]:
-    """Everyone of one collection, or of all."""
-    names = [collection] if collection else collections(settings)
-    return [
-        {
-            "collection": name,
-            "person": person.name,
-            "pictures": len(person.rows()),
-            "consent": person.consent,
-            "by": person.by,
-            "at": person.at,
-            "model": person.model,
-        }
-        for name in names
-        for person in FaceCollection(settings.ready_dir, name).people()
-    ]
+    """Everyone of one collection, or of all.
+
+    Raises:
+        NotFound: There is no collection of that name.
+    """
+    register = FaceRegister(settings, Ledger.open(settings))
+    names = [collection] if collection else [one["collection"] for one in register.collections()]
+    return [person for name in names for person in register.people(name)]
 
 
 def enroll_person(settings: Settings, name: str, pictures: list[Path], consent: str, collection: str) -> dict[str, Any]:
@@ -45,20 +34,21 @@ def enroll_person(settings: Settings, name: str, pictures: list[Path], consent: 
         BadData: A file cannot be read, the name or the note of the consent is missing.
         BadInput: A picture does not show one face.
     """
+    check_person(name, consent)
     try:
-        files = {path.name: path.read_bytes() for path in pictures}
+        files = {str(path): path.read_bytes() for path in pictures}
     except OSError as error:
         raise BadData(f"{error.filename} cannot be read: {error.strerror}.") from None
     ledger = Ledger.open(settings)
     pool = Pool(settings)
     try:
-        enrolled = enroll(pool, name, files, consent, whoami(), collection)
+        descriptors, done = describe(pool, files)
     finally:
         pool.stop()
-    _meter(ledger, enrolled.done, len(files))
-    person = enrolled.person
-    ledger.record_audit(whoami(), "enroll face", collection, None, _digest(settings, person.name))
-    return {"collection": collection, "person": person.name, "pictures": len(files), "consent": person.consent}
+    _meter(ledger, done, len(files))
+    model = done.entry.model
+    kept = FaceRegister(settings, ledger).enroll(collection, name, descriptors, consent, model, whoami())
+    return {field: kept[field] for field in ("collection", "person", "pictures", "consent")}
 
 
 def forget_person(settings: Settings, name: str, collection: str) -> dict[str, Any]:
@@ -67,14 +57,7 @@ def forget_person(settings: Settings, name: str, collection: str) -> dict[str, A
     Raises:
         NotFound: There is no such person.
     """
-    FaceCollection(settings.ready_dir, collection).forget(name)
-    Ledger.open(settings).record_audit(whoami(), "forget face", collection, _digest(settings, name.strip()), None)
-    return {"collection": collection, "forgotten": name.strip()}
-
-
-def _digest(settings: Settings, name: str) -> str:
-    """A name under the installation's key, so that nobody can find it out by trying names."""
-    return f"person {hashlib.sha256(privacy_key(settings) + name.encode()).hexdigest()[:16]}"
+    return FaceRegister(settings, Ledger.open(settings)).forget(collection, name, whoami())
 
 
 def _meter(ledger: Ledger, done: Done, inputs: int) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from treadle.errors import BadData
-from treadle.keys import Role, create_key, list_keys, revoke_key
+from treadle.keys import READY, Role, create_key, list_keys, revoke_key
 from treadle.ledger import Ledger, audit
 from treadle.project import load_project, parse_duration
 from treadle.settings import Settings
@@ -31,8 +31,12 @@ def create(
     projects: list[str] | None,
     expires: str | None,
     rows_per_minute: int | None,
+    *,
+    ready: bool = False,
 ) -> dict[str, Any]:
     """Make a key; `key` of the answer is the key itself, which is kept nowhere.
+
+    With neither `projects` nor `ready` it is for everything.
 
     Raises:
         BadData: There is no such role, or the duration cannot be read.
@@ -47,7 +51,7 @@ def create(
         name,
         Role[role.upper()],
         whoami(),
-        projects=projects,
+        projects=[*(projects or []), *([READY] if ready else [])] or None,
         expires=_moment(expires),
         rows_per_minute=rows_per_minute,
     )
@@ -65,7 +69,11 @@ def _moment(after: str | None) -> datetime | None:
 
 def shown_once(made: dict[str, Any]) -> str:
     """A new key as a person reads it."""
-    where = "all projects" if made["projects"] is None else ", ".join(made["projects"])
+    where = (
+        "all projects"
+        if made["projects"] is None
+        else ", ".join([*made["projects"], *["ready models"] * made["ready"]])
+    )
     until = f", until {made['expires']}" if made["expires"] else ""
     return f"{made['key']}\n\nA {made['role']} of {where}{until}. Keep it now: it cannot be shown again."
 

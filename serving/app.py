@@ -27,6 +27,7 @@ from serving.openapi import describe, example_request
 from serving.overview import open_alerts, overview, summary
 from serving.predict import Endpoints
 from serving.quota import Quota
+from serving.ready import faces as ready_faces
 from serving.ready import hub as ready_hub
 from serving.ready import openai as ready_openai
 from serving.ready import routes as ready_routes
@@ -38,6 +39,7 @@ from serving.standing import standings
 from serving.tracing import Tracing, open_tracing
 from serving.writer import LedgerWriter
 from treadle import __version__
+from treadle.face_register import FaceRegister
 from treadle.keys import refuse_open_address
 from treadle.ledger import Drain, Journal, Ledger, carried_before
 from treadle.settings import Settings
@@ -117,7 +119,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     ready = ReadyModels(settings, ledger, metrics, admission, quota)
     _add_models(app, endpoints, settings)
     v2_routes.add(app, endpoints)
-    _add_ready(app, ready)
+    _add_ready(app, ready, ledger)
     alert_routes.add(app, ledger)
     _add_service(app, settings, champions, metrics, admission, ready)
     _add_pages(app, settings, champions, ledger)
@@ -167,7 +169,8 @@ def _add_models(app: FastAPI, endpoints: Endpoints, settings: Settings) -> None:
         }
 
 
-def _add_ready(app: FastAPI, ready: ReadyModels) -> None:
+def _add_ready(app: FastAPI, ready: ReadyModels, ledger: Ledger) -> None:
+    ready_faces.add(app, ready, FaceRegister(ready.settings, ledger))
     ready_routes.add(app, ready)
     ready_hub.add(app, ready)
     ready_openai.add(app, ready)

@@ -21,6 +21,7 @@ from serving.problem_details import problem
 from serving.routes import OPEN, ROUTES, Rule, Table
 from serving.tracing import Tracing
 from treadle.errors import TreadleError
+from treadle.keys import READY
 from treadle.settings import Settings
 
 PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -54,6 +55,10 @@ MOST_HOSTS = 256
 PREDICT_ROLE = ROUTES["/v1/models/{project}/predict"]["POST"]
 UNAUTHORIZED = 401
 COOKIE_NAME = COOKIE.encode()
+NOT_READY = (
+    "This key is for some projects, and ready models belong to none; a key for them too is made by "
+    "`treadle keys create … --ready`."
+)
 Headers = dict[bytes, bytes]
 
 
@@ -334,10 +339,12 @@ def _check_project(principal: Principal, rule: Rule, project: str | None) -> Non
     """Show a bound key nothing but its own projects.
 
     Raises:
-        Refused: It is another's project, which looks as if it were not there, or all of them at once.
+        Refused: It is another's project, which looks as if it were not there, all of them at once, or none of any.
     """
     if rule.by_project and not principal.sees(project or ""):
         raise Refused(404, "Not found", "No model of that name is served; /v1/models lists them.", "project")
+    if rule.of_ready and not principal.sees(READY):
+        raise Refused(403, "Forbidden", NOT_READY, "project")
     if rule.whole:
         raise Refused(403, "Forbidden", "This shows all projects, and this key is for some of them.", "project")
 

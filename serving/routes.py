@@ -14,6 +14,7 @@ READ = {"GET": VIEWER, "HEAD": VIEWER}
 LOOK = {"GET": OPEN, "HEAD": OPEN}
 CALL = {"POST": CALLER}
 CHANGE = {"POST": TRAINER}
+KEEP = {"GET": TRAINER, "HEAD": TRAINER}
 
 ROUTES: Mapping[str, Mapping[str, int]] = {
     "/": READ,
@@ -43,6 +44,9 @@ ROUTES: Mapping[str, Mapping[str, int]] = {
     "/v1/ready/{capability}": {**READ, **CALL},
     "/v1/ready/{capability}/hf": CALL,
     "/v1/ready/jobs/{job}": READ,
+    "/v1/ready/faces": KEEP,
+    "/v1/ready/faces/{collection}": {**KEEP, **CHANGE},
+    "/v1/ready/faces/{collection}/forget": CHANGE,
     "/openai/v1/models": READ,
     "/openai/v1/models/{model}": READ,
     "/openai/v1/embeddings": CALL,
@@ -68,6 +72,12 @@ FILTERED = {
 }  # fmt: skip
 """Routes without a project that show a bound key only its own projects. All others are closed to bound keys."""
 
+OF_READY = {
+    "/playground", "/v1/ready", "/v1/ready/{capability}", "/v1/ready/{capability}/hf", "/v1/ready/jobs/{job}", "/openai/v1/models",
+    "/openai/v1/models/{model}", "/openai/v1/embeddings", "/openai/v1/chat/completions", "/openai/v1/audio/transcriptions",
+}  # fmt: skip
+"""Routes of ready models, which belong to no project: open to a bound key that was made for them too. Faces are not among them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -77,12 +87,14 @@ class Rule:
         route: The pattern.
         roles: Least role by method, `OPEN` for nobody at all.
         by_project: Whether the path names a project.
+        of_ready: Whether it is ready models'.
         whole: Whether it shows all projects at once, so that a key must be for all.
     """
 
     route: str
     roles: Mapping[str, int]
     by_project: bool
+    of_ready: bool
     whole: bool
 
 
@@ -105,8 +117,9 @@ class Table:
     def __init__(self, routes: Mapping[str, Mapping[str, int]] = ROUTES) -> None:
         self._root = _Node()
         for route, roles in routes.items():
-            by_project = "{project}" in route
-            self._add(route, Rule(route, roles, by_project, not by_project and route not in FILTERED))
+            by_project, of_ready = "{project}" in route, route in OF_READY
+            whole = not by_project and not of_ready and route not in FILTERED
+            self._add(route, Rule(route, roles, by_project, of_ready, whole))
 
     def _add(self, route: str, rule: Rule) -> None:
         node = self._root

@@ -28,6 +28,8 @@ PREFIX = "trd_"
 ID_LENGTH = 12
 KEY_LENGTH = len(PREFIX) + ID_LENGTH + 1 + 43
 """`trd_`, the id, `_`, and 256 bits as base64url without padding."""
+READY = "@ready"
+"""Among a key's projects, and no project's name: the key is for ready models too."""
 
 
 class Role(IntEnum):
@@ -46,7 +48,7 @@ class Key:
     Attributes:
         id: The part of the key that is no secret.
         hash: SHA-256 of the whole key, hex.
-        projects: The projects it is for; `None` is all.
+        projects: The projects it is for, and perhaps `READY`; `None` is everything.
         rows_per_minute: Rows that it may send in a minute; `None` is no limit.
     """
 
@@ -70,7 +72,8 @@ class Key:
             "id": self.id,
             "name": self.name,
             "role": self.role.name.lower(),
-            "projects": None if self.projects is None else list(self.projects),
+            "projects": None if self.projects is None else [name for name in self.projects if name != READY],
+            "ready": self.projects is None or READY in self.projects,
             "rows_per_minute": self.rows_per_minute,
             "created": self.created.isoformat(timespec="seconds"),
             "expires": self.expires and self.expires.isoformat(timespec="seconds"),
@@ -104,7 +107,7 @@ def create_key(
         name: What people call it, 1 to 63 printable characters.
         role: What it may do.
         who: Who makes it, for the audit.
-        projects: The projects it is for; `None` is all.
+        projects: The projects it is for, and `READY` for ready models; `None` is everything.
         expires: When it ends; `None` is never.
         rows_per_minute: Rows that it may send in a minute; `None` is no limit.
 

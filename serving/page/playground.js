@@ -1,6 +1,5 @@
 "use strict";
 // The playground: what is installed, a form for it, and its answers.
-const byId = (id) => document.getElementById(id);
 let chosen = null; // what is asked: forms of the capability, its fields and options
 
 function refuse(text) {
@@ -54,6 +53,7 @@ async function choose(name) {
   byId("options").open = chosen.options.some((one) => one.holder.querySelector(":required"));
   byId("answer").hidden = true;
   history.replaceState(null, "", `#${name}`);
+  await showPeople(name);
 }
 
 async function request() {

@@ -1,5 +1,6 @@
 "use strict";
 // Answers as elements. Whatever a model says is written as text, never as markup.
+const byId = (id) => document.getElementById(id);
 const SVG = document.getElementById("marks").content.firstElementChild.namespaceURI;
 const MOST_ROWS = 200, MOST_NUMBERS = 8;
 const make = (tag, text, kind) => {

@@ -93,9 +93,10 @@ async def _stream(request: Request, ready: ReadyModels, capability: Capability, 
         number, whole = 0, ""
         try:
             async for piece in pieces:
-                whole += piece["text"]
-                yield _line(number, piece["text"], None)
-                number += 1
+                if piece["text"]:  # the last piece has none, only what the answer took
+                    whole += piece["text"]
+                    yield _line(number, piece["text"], None)
+                    number += 1
         except TreadleError as error:
             yield b"data:%b\n\n" % _encode({"error": str(error), "error_type": error.title})
             return

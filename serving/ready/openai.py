@@ -65,6 +65,9 @@ class _Chat(msgspec.Struct):
     tools: list[Any] | None = None
     response_format: dict[str, Any] | None = None
     logprobs: bool | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
 
 
 class _Embeddings(msgspec.Struct):
@@ -150,8 +153,9 @@ class OpenAIRoutes:
             try:
                 async for piece in pieces:
                     finish = piece.get("finish") or finish
-                    usage = _usage(piece["tokens_in"], piece["tokens_out"]) if piece.get("tokens_out") else usage
-                    yield _chunk(head, {"content": piece["text"]}, None)
+                    usage = _usage(piece["tokens_in"], piece["tokens_out"]) if piece.get("finish") else usage
+                    if piece["text"]:
+                        yield _chunk(head, {"content": piece["text"]}, None)
             except TreadleError as error:
                 yield b"data: %b\n\n" % _encode({"error": {"message": str(error), "type": error.title}})
                 return
@@ -168,16 +172,11 @@ class OpenAIRoutes:
         if kind != FORM:
             raise BadRequest(f"Send {FORM}.", 415)
         parts = form_parts(await self._body(request), str(options.get("boundary", "")))
-        form: dict[str, Any] = {name.removesuffix("[]"): value for name, value in parts}
-        file, form_of_answer = form.get("file"), form.get("response_format", "json")
-        if not isinstance(file, bytes):
-            raise BadRequest("The form has no `file`.", 400)
-        if form_of_answer not in captions.FORMS:
-            raise BadRequest(f"response_format must be one of {', '.join(captions.FORMS)}.", 400)
-        parameters = {"language": form["language"]} if form.get("language") else {}
-        asked = Asked([file], parameters, _named(form.get("model", "default"), "transcribe"))
+        wanted = captions.read(parts)
+        parameters = {"timestamps": wanted.times} | ({"language": wanted.language} if wanted.language else {})
+        asked = Asked([wanted.file], parameters, _named(wanted.model, "transcribe"))
         said = await self._ready.answer(request, "transcribe", asked, "openai")
-        content, media_type = captions.write(said.answers[0], form_of_answer)
+        content, media_type = captions.write(said.answers[0], wanted.form, wanted.times)
         return Response(content, media_type=media_type, headers=_head(said))
 
     async def _body(self, request: Request) -> bytes:
@@ -214,8 +213,8 @@ def _parsed(read: Any, content: bytes) -> Any:
 
 
 def _chat_request(chat: _Chat) -> Asked:
-    for name, wanted in (("tools", chat.tools), ("logprobs", chat.logprobs)):
-        if wanted:
+    for name in ("tools", "logprobs", "frequency_penalty", "presence_penalty", "logit_bias"):
+        if getattr(chat, name):
             raise BadRequest(f"`{name}` is not spoken here.", 400)
     if chat.n not in (None, 1):
         raise BadRequest("`n` must be 1.", 400)

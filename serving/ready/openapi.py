@@ -49,6 +49,7 @@ def ready_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
         },
         "/v1/ready/{capability}/hf": {"parameters": [name], "post": _hub(problem)},
         "/v1/ready/jobs/{job}": {"parameters": [job], "get": _get("How a job is", _job_schema(), problem)},
+        **_faces(problem),
         "/openai/v1/models": {"get": _get("OpenAI's list of models", _ANY, _OPENAI_ERROR)},
         "/openai/v1/models/{model}": {"parameters": [model], "get": _get("OpenAI's model", _ANY, _OPENAI_ERROR)},
     }
@@ -62,7 +63,11 @@ def ready_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 def _get(summary: str, schema: Mapping[str, Any], problem: Mapping[str, Any]) -> dict[str, Any]:
     said = {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}
-    return {"summary": summary, "tags": ["ready"], "responses": said | dict.fromkeys(("401", "403", "404"), problem)}
+    return {
+        "summary": summary,
+        "tags": ["ready"],
+        "responses": said | dict.fromkeys(("401", "403", "404", "422"), problem),
+    }
 
 
 def _anything(problem: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +179,57 @@ def _job_schema() -> dict[str, Any]:
     }  # fmt: skip
     required = [name for name in properties if name != "answers"]
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+_PERSON = {
+    "collection": _TEXT, "person": _TEXT, "pictures": _WHOLE, "consent": _TEXT, "by": _TEXT,
+    "at": {"type": "string", "format": "date-time"}, "model": _TEXT,
+}  # fmt: skip
+
+
+def _faces(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """People for search-faces."""
+    collection = {"name": "collection", "in": "path", "required": True, "schema": _TEXT}
+    people = {"type": "array", "items": _object(_PERSON)}
+    counts = {"type": "array", "items": _object({"collection": _TEXT, "people": _WHOLE})}
+    kept = _object(_NAMED | _REMARKS | _PERSON)
+    newcomer = {"person": _TEXT, "consent": _TEXT, "pictures": {"type": "array", "items": _FILE, "minItems": 1}}
+    example = {"person": "Ada", "consent": "Signed form 7, in the safe", "pictures": ["the file in base64"]}
+    form = {"type": "object", "required": ["person", "consent"], "properties": {"person": _TEXT, "consent": _TEXT}}
+    enroll = {
+        "application/json": {"schema": _object(newcomer), "example": example},
+        "multipart/form-data": {"schema": form},
+    }
+    forget = {"application/json": {"schema": _object({"person": _TEXT}), "example": {"person": "Ada"}}}
+    gone = _object({"collection": _TEXT, "forgotten": _TEXT})
+    return {
+        "/v1/ready/faces": {"get": _get("Collections of faces", _object({"collections": counts}), problem)},
+        "/v1/ready/faces/{collection}": {
+            "parameters": [collection],
+            "get": _get("Who is enrolled", _object({"collection": _TEXT, "people": people}), problem),
+            "post": _change("Enroll a person, with a note of the consent", enroll, "201", kept, problem),
+        },
+        "/v1/ready/faces/{collection}/forget": {
+            "parameters": [collection],
+            "post": _change("Remove all that is known of a person", forget, "200", gone, problem),
+        },
+    }
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object", "required": list(properties), "properties": dict(properties), "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _change(
+    summary: str, body: Mapping[str, Any], status: str, answer: Mapping[str, Any], problem: Mapping[str, Any]
+) -> dict[str, Any]:
+    done = {status: {"description": "Done", "content": {"application/json": {"schema": answer}}}}
+    return {
+        "summary": summary, "tags": ["ready"], "requestBody": {"required": True, "content": dict(body)},
+        "responses": done | dict.fromkeys(FAILURES, problem), "x-no-form": True,
+    }  # fmt: skip
 
 
 def _hub(problem: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,7 +161,9 @@ def test_sign_says_which_version_is_not_there(home):
 
 
 def test_a_key_is_made_listed_and_revoked_and_the_audit_says_so(home):
-    made = json.loads(run(home, "keys", "create", "front", "--role", "caller", "--project", "shop", "--json").stdout)
+    made = json.loads(
+        run(home, "keys", "create", "front", "--role", "caller", "--project", "shop", "--ready", "--json").stdout
+    )
     shown = run(home, "keys", "list").stdout
     assert made["id"] in shown
     assert made["key"] not in shown
@@ -170,7 +172,7 @@ def test_a_key_is_made_listed_and_revoked_and_the_audit_says_so(home):
     assert again.returncode == 3
     assert "revoked before" in one_line(again)
     (listed,) = json.loads(run(home, "keys", "list", "--json").stdout)
-    assert (listed["state"], listed["projects"]) == ("revoked", ["shop"])
+    assert (listed["state"], listed["projects"], listed["ready"]) == ("revoked", ["shop"], True)
     rows = json.loads(run(home, "audit", "--json").stdout)
     assert [(row["what"], row["subject"]) for row in rows] == [("create key", made["id"]), ("revoke key", made["id"])]
     assert len(json.loads(run(home, "audit", "--last", "1", "--json").stdout)) == 1

@@ -19,6 +19,7 @@ from treadle.capabilities.sources import digest_of, is_installed, locate
 from treadle.errors import NotFound
 from treadle.settings import CHECKOUT, Settings
 
+pytestmark = pytest.mark.xdist_group("capabilities")  # one pool, opened once
 HERE = Settings(home=CHECKOUT)
 READY = [name for name in CAPABILITIES if any(is_installed(e, HERE) for e in entries_of(name, HERE))]
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}]

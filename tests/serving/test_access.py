@@ -19,9 +19,9 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from serving.access import Access
 from serving.app import create_app
 from serving.guard import Guard
-from serving.routes import FILTERED, ROUTES, Table
+from serving.routes import FILTERED, OF_READY, ROUTES, Table
 from treadle.errors import Unavailable
-from treadle.keys import Role, create_key, revoke_key
+from treadle.keys import READY, Role, create_key, revoke_key
 from treadle.ledger.audit import last, verify
 from treadle.settings import CHECKOUT
 
@@ -70,6 +70,7 @@ class Installation:
                 self._add(f"{role.name.lower()} of toy", role, ["toy"])
                 self._add(f"{role.name.lower()} of other", role, ["other"])
                 self._add(f"{role.name.lower()} of none", role, [])
+                self._add(f"{role.name.lower()} of toy and ready models", role, ["toy", READY])
         self._add("revoked", Role.ADMIN)
         revoke_key(home.ledger, self.keys["revoked"][0][4:16].decode(), "ann")
         self._add("expired", Role.ADMIN, expires=datetime.now(UTC) + SOON)
@@ -157,6 +158,8 @@ def expected(method: str, path: str, project: str | None, role: int, projects: s
         return 403
     if projects is not None and "{project}" in fits[0] and project not in projects:
         return 404
+    if projects is not None and fits[0] in OF_READY:
+        return None if READY in projects else 403
     if projects is not None and "{project}" not in fits[0] and fits[0] not in FILTERED:
         return 403
     return None
@@ -215,6 +218,25 @@ def test_a_path_that_climbs_leads_nowhere(installation, door, path):
     key = installation.keys["caller of toy"][0]
     for method in METHODS:
         assert door.ask(method, path, [(b"x-api-key", key)]) in (404, 1008)
+
+
+def test_ready_models_are_for_keys_of_everything_and_those_made_for_them(installation):
+    assert all(route.startswith(("/v1/ready", "/openai/", "/playground")) for route in OF_READY)
+    assert {route for route in ROUTES if route.startswith(("/v1/ready", "/openai/", "/playground"))} - OF_READY == {
+        "/v1/ready/faces",
+        "/v1/ready/faces/{collection}",
+        "/v1/ready/faces/{collection}/forget",
+    }
+    with TestClient(create_app(installation.home.settings)) as client:
+        bound, granted = (
+            {"x-api-key": installation.keys[f"viewer of toy{more}"][0].decode()} for more in ("", " and ready models")
+        )
+        refused = client.get("/v1/ready", headers=bound)
+        assert refused.status_code == 403
+        assert "treadle keys create … --ready" in refused.json()["detail"]
+        assert client.get("/v1/ready", headers=granted).status_code == 200
+        assert [m["name"] for m in client.get("/v1/models", headers=granted).json()] == ["toy"]
+        assert client.get("/metrics", headers=granted).status_code == 403
 
 
 def test_a_bound_key_sees_its_own_projects_in_every_list(installation):

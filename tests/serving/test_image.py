@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
+from packaging.requirements import Requirement
 
 from console.lock import SERVING_LOCK, serving_lock
 from treadle.settings import CHECKOUT
@@ -85,6 +87,27 @@ def test_what_is_copied_is_there_and_everything_else_stays_out(steps):
     assert sorted(copied) == sorted(allowed)
     assert all((CHECKOUT / name).exists() for name in copied)
     assert not any(fnmatch.fnmatch(name, pattern) for name in (".treadle", "mlruns", "projects") for pattern in allowed)
+
+
+@pytest.fixture(scope="module")
+def more():
+    """The instructions of the image with ready models: (instruction, value)."""
+    parser = DockerfileParser(fileobj=io.BytesIO((CHECKOUT / "deploy" / "ready.Dockerfile").read_bytes()))
+    return [(step["instruction"], step["value"]) for step in parser.structure if step["instruction"] != "COMMENT"]
+
+
+def test_the_image_with_ready_models_has_their_libraries_and_weights(more):
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = {Requirement(line).name for extra in ("vision", "speech") for line in extras[extra]}
+    (run,) = (shlex.split(value) for name, value in more if name == "RUN")
+    assert set(run[run.index("-c") + 2 :]) == wanted
+    assert run[:2] == ["/usr/local/bin/python", "-m"]  # the environment itself has no pip any more
+    copied = [shlex.split(value)[0] for name, value in more if name == "COPY"]
+    ignored = (CHECKOUT / "deploy" / "ready.Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert copied == [line[1:] for line in ignored if line.startswith("!")]
+    assert ("COPY", "weights /app/weights") in more
+    assert more[-1] == ("USER", "10001:10001")
 
 
 def test_the_compose_file_and_the_unit_start_what_the_image_starts(steps):
@@ -193,6 +216,35 @@ def test_the_images_steps_make_a_service(steps, home, serve, tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert (contents(tmp_path / "app"), contents(tmp_path / "opt")) == before, "it wrote outside of its home"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_second_images_steps_make_ready_models_answer(more, home, serve, tmp_path):
+    """Its RUN step on an environment without pip, as the first image leaves it; then a picture and a sound."""
+    opt, app = tmp_path / "opt", tmp_path / "app"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", opt], check=True)
+    python = opt / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-input"]
+    subprocess.run([*pip, "-r", SERVING_LOCK], check=True, env=clean())
+    for name in ("console", "serving", "treadle", "weights"):
+        shutil.copytree(CHECKOUT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (run,) = (value for name, value in more if name == "RUN")
+    places = {
+        "/usr/local/bin/python": sys.executable, "/opt/treadle/bin/python": str(python),
+        "/tmp/requirements.lock": str(CHECKOUT / "requirements.lock"),
+    }  # fmt: skip
+    subprocess.run([places.get(word, word) for word in shlex.split(run)], check=True, env=clean())
+    assert importable(python, "torch", "transformers", "pandas", "pip") == "[]"
+    own = {"PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1", "TREADLE_READY_MEMORY_MB": "4096"}
+    with serve(home.settings, python=python, folder=app, **own) as (_, address):
+        for capability, file in (
+            ("detect-faces", "pictures/obama-2012.jpg"),
+            ("transcribe", "sounds/austen-0930.flac"),
+        ):
+            content = (CHECKOUT / "tests" / file).read_bytes()
+            reply = httpx.post(f"{address}/v1/ready/{capability}", files={"file": content}, timeout=120)
+            assert reply.status_code == 200, reply.text
 
 
 def contents(folder):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from treadle.capabilities import hub, minilm, protocol
@@ -67,11 +68,22 @@ def features(vectors: np.ndarray, measures: np.ndarray) -> np.ndarray:
     return np.hstack([vectors, measures])
 
 
+class Sentiments(protocol.Parameters, frozen=True, kw_only=True):
+    """What to answer with.
+
+    Attributes:
+        top_k: Only so many of the likeliest; null is all.
+    """
+
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+
+
 class AnalyzeSentiment(protocol.Capability):
     """Negative, neutral or positive."""
 
     name = "analyze-sentiment"
     takes = "text"
+    Parameters = Sentiments
     Answer = Classified
     hub_task = "text-classification"
     example_text = "The staff were friendly and the room was clean, we loved it."
@@ -100,11 +112,13 @@ class AnalyzeSentiment(protocol.Capability):
         self._embedder = minilm.open_embedder(weights.folder, weights.made)
         self._answers = self._by_head
 
-    def run(self, inputs: Sequence[str], parameters: protocol.Parameters) -> list[Classified]:  # noqa: ARG002 - it has none
+    def run(self, inputs: Sequence[str], parameters: Sentiments) -> list[Classified]:
         """Tell each text's sentiment."""
         if any(not text.strip() for text in inputs):
             raise BadInput("There is no text to tell the sentiment of.")
-        return self._answers(list(inputs))
+        return [
+            msgspec.structs.replace(one, labels=one.labels[: parameters.top_k]) for one in self._answers(list(inputs))
+        ]
 
     def _by_head(self, texts: list[str]) -> list[Classified]:
         vectors, _ = self._embedder.embed(texts)
@@ -119,9 +133,8 @@ class AnalyzeSentiment(protocol.Capability):
         return [ranked([row["label"] for row in rows], np.array([row["score"] for row in rows])) for rows in said]
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """`text_classification(text)`: all labels are answered with."""
-        kept = {k: v for k, v in parameters.items() if k not in ("top_k", "function_to_apply")}
-        return super().from_hub(inputs, kept)
+        """`text_classification(text, top_k=…)`."""
+        return super().from_hub(inputs, protocol.as_softmax(parameters))
 
     def to_hub(self, answers: Sequence[Any], inputs: Any) -> Any:
         """Labels and scores."""

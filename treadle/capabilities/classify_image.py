@@ -14,7 +14,6 @@ import numpy as np
 from treadle.capabilities import protocol
 from treadle.capabilities.efficientnet import EfficientNet, open_efficientnet
 from treadle.capabilities.hub import open_pipeline
-from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pictures import Picture, as_image
 from treadle.capabilities.trained import TrainedClassifier
 
@@ -76,10 +75,7 @@ class ClassifyImage(protocol.Capability):
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """`image_classification(image, function_to_apply, top_k)`; scores are always chances that sum to 1."""
-        kept = dict(parameters)
-        if kept.pop("function_to_apply", None) not in (None, "softmax"):
-            raise BadInput("function_to_apply can only be softmax.")
-        return super().from_hub(inputs, kept)
+        return super().from_hub(inputs, protocol.as_softmax(parameters))
 
     def to_hub(self, answers: Sequence[Any], inputs: Any) -> Any:  # noqa: ARG002 - one picture is asked about
         """The kinds of the one picture."""

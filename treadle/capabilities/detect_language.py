@@ -83,7 +83,7 @@ class DetectLanguage(protocol.Capability):
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """`text_classification(text, top_k=…)`."""
-        return super().from_hub(inputs, {k: v for k, v in parameters.items() if k != "function_to_apply"})
+        return super().from_hub(inputs, protocol.as_softmax(parameters))
 
     def to_hub(self, answers: Sequence[Any], inputs: Any) -> Any:
         """Labels and scores."""

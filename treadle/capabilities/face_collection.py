@@ -97,14 +97,7 @@ class FaceCollection:
         Raises:
             BadData: There is no name, no note of the consent, or no descriptor.
         """
-        name, consent = name.strip(), consent.strip()
-        if not name or len(name) > LONGEST or not name.isprintable():
-            raise BadData(f"A person needs a name of at most {LONGEST} printable characters.")
-        if not SHORTEST_NOTE <= len(consent) <= LONGEST:
-            raise BadData(
-                f"Enrolling needs a note of the consent, of {SHORTEST_NOTE} to {LONGEST} characters:"
-                " who agreed to what, and where that is kept."
-            )
+        name, consent = check_person(name, consent)
         if not 1 <= len(descriptors) <= MOST_PICTURES or descriptors.shape[1:] != (LENGTH,):
             raise BadData(f"Enrolling needs 1 to {MOST_PICTURES} pictures with one face each.")
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -137,6 +130,23 @@ class FaceCollection:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.msgpack"
+
+
+def check_person(name: str, consent: str) -> tuple[str, str]:
+    """A person's name and the note of the consent as they are kept.
+
+    Raises:
+        BadData: One of them is missing, or too long.
+    """
+    name, consent = name.strip(), consent.strip()
+    if not name or len(name) > LONGEST or not name.isprintable():
+        raise BadData(f"A person needs a name of at most {LONGEST} printable characters.")
+    if not SHORTEST_NOTE <= len(consent) <= LONGEST:
+        raise BadData(
+            f"Enrolling needs a note of the consent, of {SHORTEST_NOTE} to {LONGEST} characters:"
+            " who agreed to what, and where that is kept."
+        )
+    return name, consent
 
 
 def collections(settings: Settings) -> list[str]:

@@ -1,53 +1,51 @@
-"""Enrolling people into a collection of faces: their pictures are described, and only the descriptors are kept."""
+"""The faces of people who are enrolled: their pictures are described, each must show one, and only the descriptors are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from treadle.capabilities.face_collection import DEFAULT, FaceCollection, Person
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pool import Done, Pool
 
-
-@dataclass(frozen=True)
-class Enrolled:
-    """A person who is known now, and what describing the pictures took, for the ledger."""
-
-    person: Person
-    done: Done
+DESCRIBE = {"describe": True}
+"""Parameters of `search-faces` that have it answer with descriptors."""
 
 
-def enroll(
-    pool: Pool, name: str, pictures: Mapping[str, bytes], consent: str, by: str, collection: str = DEFAULT, model: str | None = None
-) -> Enrolled:  # fmt: skip
-    """Describe the one face of each picture, and remember the person.
+def describe(pool: Pool, pictures: Mapping[str, bytes], model: str | None = None) -> tuple[np.ndarray, Done]:
+    """The descriptor of the one face of each picture.
 
     Args:
         pool: Where models run.
-        name: The person's.
         pictures: Files by what they are called.
-        consent: What is on record about the person's consent.
-        by: Who enrolls.
-        collection: Where.
         model: The model that describes; by default the first that is installed.
+
+    Returns:
+        float32 (pictures, 128), and what it took, for the ledger.
 
     Raises:
         BadInput: A picture has no face, or several, or is none.
-        BadData: There is no name or no note of the consent.
     """
-    kept = FaceCollection(pool.settings.ready_dir, collection)
-    entry, answering = pool.ask("search-faces", list(pictures.values()), {"describe": True}, model=model)
+    _, answering = pool.ask("search-faces", list(pictures.values()), DESCRIBE, model=model)
     done = answering.result()
-    rows = [
-        _one_face(what, answer)
-        for what, answer in zip(pictures, msgspec.msgpack.decode(done.answers), strict=True)
-    ]  # fmt: skip
-    return Enrolled(kept.enroll(name, np.array(rows, np.float32), consent, by, entry.model), done)
+    return descriptors_of(pictures, msgspec.msgpack.decode(done.answers)), done
+
+
+def descriptors_of(pictures: Iterable[str], answers: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The descriptors out of the answers of `search-faces`, float32 (pictures, 128).
+
+    Args:
+        pictures: What the pictures are called.
+        answers: One for each.
+
+    Raises:
+        BadInput: A picture has no face, or several.
+    """
+    rows = [_one_face(what, answer) for what, answer in zip(pictures, answers, strict=True)]
+    return np.array(rows, np.float32)
 
 
 def _one_face(what: str, answer: Mapping[str, Any]) -> list[float]:

@@ -147,3 +147,15 @@ class Capability(ABC):
             return msgspec.convert(dict(parameters), self.Parameters, strict=False)
         except msgspec.ValidationError as error:
             raise BadInput(f"parameters: {error}.") from None
+
+
+def as_softmax(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of one of the hub's classifications, as far as they say more than that scores sum to 1, which ours always do.
+
+    Raises:
+        BadInput: They ask for scores that do not.
+    """
+    kept = dict(parameters)
+    if kept.pop("function_to_apply", None) not in (None, "softmax"):
+        raise BadInput("function_to_apply can only be softmax.")
+    return kept

@@ -71,6 +71,8 @@ class SimilarItems(EmbedText):
         if not isinstance(inputs, dict) or not {"source_sentence", "sentences"} <= inputs.keys():
             raise BadInput("inputs must have source_sentence and sentences.")
         others = inputs["sentences"]
+        if not isinstance(others, list):
+            raise BadInput("inputs.sentences must be a list of texts.")
         return [inputs["source_sentence"]], parameters | {"items": others, "top_k": max(1, len(others))}
 
     def to_hub(self, answers: Sequence[Any], inputs: Any) -> Any:

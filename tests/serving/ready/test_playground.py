@@ -10,18 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from serving.ready.routes import event
 from tests.browser import needs_browser, open_browser
-from tests.serving.conftest import _serve
-from treadle.settings import CHECKOUT, Settings
+from treadle.settings import CHECKOUT
 
-pytestmark = [pytest.mark.e2e, needs_browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("ready"), needs_browser]
 ATTACK = "<img src=x onerror=alert(1)>"
 SOUND = CHECKOUT / "tests" / "sounds" / "austen-0930.flac"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with _serve(Settings(home=tmp_path_factory.mktemp("ready")), TREADLE_READY_MEMORY_MB="4096") as (_, url):
-        yield url
 
 
 @pytest.fixture
@@ -44,12 +37,12 @@ def picture():
     return out.getvalue()
 
 
-def choose(tab, address, capability):
+def choose(tab, url, capability):
     """Go to a capability, as a link does."""
     if tab.evaluate("location.pathname") == "/playground":
         tab.evaluate(f"location.hash = '{capability}'")
     else:
-        tab.open(f"{address}/playground#{capability}")
+        tab.open(f"{url}/playground#{capability}")
     tab.wait(
         lambda: tab.evaluate(f"chosen !== null && chosen.name === '{capability}' && location.hash === '#{capability}'")
     )
@@ -78,15 +71,15 @@ def notice(tab):
     return tab.evaluate("(() => { const n = document.getElementById('notice'); return n.hidden ? '' : n.innerText })()")
 
 
-def assert_harmless(tab, address):
+def assert_harmless(tab, url):
     """Nothing ran, nothing was refused by the policy, nothing was asked for elsewhere."""
     assert tab.dialogs == []
     assert tab.said == []
-    assert [a for a in tab.asked if not a.startswith((address, "data:"))] == []
+    assert [a for a in tab.asked if not a.startswith((url, "data:"))] == []
 
 
-def test_what_is_read_in_a_dropped_picture_is_marked_and_is_text(tab, address):
-    choose(tab, address, "read-text")
+def test_what_is_read_in_a_dropped_picture_is_marked_and_is_text(tab, url):
+    choose(tab, url, "read-text")
     give(tab, picture(), "invoice.png", "image/png", "drop")
     shown = ask(tab)
     assert "Invoice 4711" in shown
@@ -100,11 +93,11 @@ def test_what_is_read_in_a_dropped_picture_is_marked_and_is_text(tab, address):
     )  # fmt: skip
     assert box[0] - image[0] == pytest.approx(30 / 900 * image[2], abs=0.02 * image[2])
     assert box[1] - image[1] == pytest.approx(50 / 300 * image[3], abs=0.06 * image[3])
-    assert_harmless(tab, address)
+    assert_harmless(tab, url)
 
 
-def test_options_are_a_form_and_what_is_wrong_is_said(tab, address):
-    choose(tab, address, "similar-items")
+def test_options_are_a_form_and_what_is_wrong_is_said(tab, url):
+    choose(tab, url, "similar-items")
     assert tab.evaluate("document.getElementById('options').open")  # one of them is required
     tab.evaluate("document.getElementById('input-input').value = 'a cat'")
     tab.evaluate(f"document.getElementById('option-items').value = 'a kitten\\n{ATTACK}\\ntax law'")
@@ -117,22 +110,22 @@ def test_options_are_a_form_and_what_is_wrong_is_said(tab, address):
     tab.evaluate("document.getElementById('input-input').value = ''")
     ask(tab)
     assert "nothing to ask about" in notice(tab)
-    assert_harmless(tab, address)
-    choose(tab, address, "read-text")
+    assert_harmless(tab, url)
+    choose(tab, url, "read-text")
     give(tab, b"no picture", "x.png", "image/png")
     ask(tab)
     assert "Bad input" in notice(tab)
     assert len(tab.said) == 1  # the 422, as the browser tells it
 
 
-def test_a_sound_is_written_down_and_the_microphone_is_heard(tab, address):
-    choose(tab, address, "transcribe")
+def test_a_sound_is_written_down_and_the_microphone_is_heard(tab, url):
+    choose(tab, url, "transcribe")
     give(tab, SOUND.read_bytes(), "austen.flac", "audio/flac")
     shown = ask(tab)
     assert "He might even have been made amiable himself." in shown
     assert "English only" in tab.evaluate("document.getElementById('model').innerText")
     assert tab.evaluate("document.querySelectorAll('.line span').length") == 1
-    choose(tab, address, "detect-speech")
+    choose(tab, url, "detect-speech")
     tab.evaluate("document.querySelector('.drop button').click()")
     tab.wait(lambda: tab.evaluate("document.querySelector('.drop button').textContent") == "Stop")
     tab.evaluate("new Promise((done) => setTimeout(done, 3500))")
@@ -141,12 +134,12 @@ def test_a_sound_is_written_down_and_the_microphone_is_heard(tab, address):
     assert "recording.wav" in tab.evaluate("document.querySelector('.drop').innerText")
     shown = ask(tab)
     assert tab.evaluate("document.querySelectorAll('.line span').length") >= 1, shown
-    assert_harmless(tab, address)
+    assert_harmless(tab, url)
 
 
-def test_what_comes_piece_by_piece_is_text_and_a_failure_is_said(tab, address):
+def test_what_comes_piece_by_piece_is_text_and_a_failure_is_said(tab, url):
     """As the service writes a stream, cut where it happens to be cut."""
-    choose(tab, address, "detect-language")
+    choose(tab, url, "detect-language")
     named = {"model": "m", "version": "1", "licence": "MIT", "weak": True, "research_only": False, "seconds": 0.5}
     whole = event("piece", {"text": "Hello, "}) + event("piece", {"text": ATTACK}) + event("done", named)
     pieces = json.dumps([list(whole[at : at + 7]) for at in range(0, len(whole), 7)])
@@ -158,13 +151,51 @@ def test_what_comes_piece_by_piece_is_text_and_a_failure_is_said(tab, address):
     assert "weak" in shown
     failed = json.dumps(event("error", {"title": "Too much", "detail": "It took too long."}).decode())
     assert tab.evaluate(f"follow(new Response({failed})).catch((error) => error.message)") == "It took too long."
-    assert_harmless(tab, address)
+    assert_harmless(tab, url)
+
+
+def test_a_person_is_enrolled_found_and_forgotten(tab, url):
+    portraits = {
+        name: (CHECKOUT / "tests" / "pictures" / f"{name}.jpg").read_bytes()
+        for name in ("obama-2012", "obama-speaking")
+    }
+    choose(tab, url, "search-faces")
+    tab.wait(lambda: "Nobody yet." in tab.evaluate("document.getElementById('people').innerText"))
+
+    def enroll(consent):
+        encoded = json.dumps(base64.b64encode(portraits["obama-2012"]).decode())
+        bytes_ = f"Uint8Array.from(atob({encoded}), (c) => c.charCodeAt(0))"
+        given = f"all.items.add(new File([{bytes_}], 'one.jpg', {{type: 'image/jpeg'}})); byId('pictures').files = all.files;"
+        said = f"byId('person').value = {json.dumps(ATTACK)}; byId('consent').value = {json.dumps(consent)};"
+        pressed = "document.querySelector('#enroll button').click();"
+        tab.evaluate(f"(() => {{ const all = new DataTransfer(); {given} {said} {pressed} }})()")
+        tab.wait(lambda: not tab.evaluate("document.querySelector('#enroll button').disabled"))
+        return tab.evaluate("document.getElementById('known').innerText")
+
+    assert "Nobody yet." in enroll("")  # the browser asks for the note
+    shown = enroll("In the public domain")
+    assert ATTACK in shown
+    assert "In the public domain" in shown
+    assert tab.evaluate("document.getElementById('person').value") == ""
+    give(tab, portraits["obama-speaking"], "two.jpg", "image/jpeg")
+    ask(tab)
+    tab.wait(lambda: tab.evaluate("document.querySelectorAll('#answer svg text').length") == 1)
+    assert ATTACK in tab.evaluate("document.querySelector('#answer svg text').textContent")
+    for said in ("Forget", "Forget for good?"):
+        assert tab.evaluate("document.querySelector('#known button').innerText") == said
+        tab.evaluate("document.querySelector('#known button').click()")
+    tab.wait(lambda: "Nobody yet." in tab.evaluate("document.getElementById('known').innerText"))
+    ask(tab)
+    assert ATTACK not in tab.evaluate("document.getElementById('answer').innerText")
+    choose(tab, url, "detect-faces")
+    assert tab.evaluate("document.getElementById('people').hidden")
+    assert_harmless(tab, url)
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_fits_a_phone_and_every_control_has_a_name(tab, address, dark, tmp_path):
+def test_it_fits_a_phone_and_every_control_has_a_name(tab, url, dark, tmp_path):
     tab.look_like(390, 844, dark)
-    choose(tab, address, "similar-items")
+    choose(tab, url, "similar-items")
     tab.evaluate("document.getElementById('input-input').value = 'a cat'")
     ask(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

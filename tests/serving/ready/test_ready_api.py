@@ -13,6 +13,7 @@ from treadle.keys import Role, create_key
 from treadle.ledger import ANSWERED, Ledger
 from treadle.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("ready")
 READ = "/v1/ready/read-text"
 LANGUAGE = "/v1/ready/detect-language"
 GERMAN = "Der Zug nach Wien fährt um neun Uhr."

@@ -9,39 +9,15 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from tests.serving.conftest import _serve
 from treadle import Client
 from treadle.capabilities import CAPABILITIES, load_capability
-from treadle.capabilities.catalog import entries_of
-from treadle.capabilities.sources import is_installed
 from treadle.client import Refused
 from treadle.errors import Unavailable
-from treadle.settings import CHECKOUT, Settings
+from treadle.settings import CHECKOUT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("ready")]
 GERMAN = "Der Zug nach Wien fährt um neun Uhr."
-
-
-def needs(capability):
-    """Skips where no model is here for what a test asks."""
-    here = capability in CAPABILITIES and any(is_installed(e, Settings()) for e in entries_of(capability, Settings()))
-    return pytest.mark.skipif(not here, reason=f"no model for {capability} is installed")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with _serve(Settings(home=tmp_path_factory.mktemp("ready")), TREADLE_READY_MEMORY_MB="4096") as (_, url):
-        yield url
-
-
-@pytest.fixture
-def hub(url):
-    return lambda capability: InferenceClient(model=f"{url}/v1/ready/{capability}/hf")
-
-
-@pytest.fixture
-def spoken(url):
-    return openai.OpenAI(base_url=f"{url}/openai/v1", api_key="none", max_retries=0)
+CHAT = [{"role": "system", "content": "the cat sat"}, {"role": "user", "content": "the dog sat on the mat"}]
 
 
 def test_feature_extraction(hub):
@@ -49,11 +25,6 @@ def test_feature_extraction(hub):
     assert one.shape == (384,)
     assert np.linalg.norm(one) == pytest.approx(1, abs=1e-4)
     assert hub("embed-text").feature_extraction("A cat sat on the mat.", normalize=True).shape == (384,)
-
-
-def test_sentence_similarity(hub):
-    near, far = hub("similar-items").sentence_similarity("a cat", other_sentences=["a kitten", "tax law"])
-    assert near > 0.6 > 0.4 > far
 
 
 def test_text_classification(hub):
@@ -102,48 +73,56 @@ def test_models_and_errors_of_openai(spoken):
         spoken.embeddings.create(model="embed-text", input="x" * 200_000)
 
 
-MESSAGES = [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "The capital of France?"}]
-
-
-@needs("generate-text")
-def test_chat_of_openai(spoken, url):
-    said = spoken.chat.completions.create(model="default", messages=MESSAGES, max_tokens=12, temperature=0)
+def test_chat_of_openai(spoken):
+    asked = {"model": "default", "messages": CHAT, "max_tokens": 12, "temperature": 0}
+    said = spoken.chat.completions.create(**asked)
     assert said.choices[0].message.content
     assert said.choices[0].finish_reason in ("stop", "length")
-    assert said.usage.completion_tokens <= 12
-    chunks = list(
-        spoken.chat.completions.create(
-            model="default",
-            messages=MESSAGES,
-            max_tokens=12,
-            temperature=0,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-    )
-    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert streamed == said.choices[0].message.content
+    assert 0 < said.usage.completion_tokens <= 12
+    with spoken.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}) as stream:
+        chunks = list(stream)
+    texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
+    assert len(texts) > 1
+    assert "".join(texts) == said.choices[0].message.content
     assert chunks[-1].usage.completion_tokens == said.usage.completion_tokens
-    for asked in ({"n": 2}, {"tools": [{"type": "function", "function": {"name": "x"}}]}):
-        with pytest.raises(openai.BadRequestError):
-            spoken.chat.completions.create(model="default", messages=MESSAGES, **asked)
+    assert {chunk.model for chunk in chunks} == {"llama"}
 
 
-@needs("generate-text")
-def test_chat_and_generation_of_the_hub_s_client(hub, url):
+@pytest.mark.parametrize(
+    "more",
+    [{"n": 2}, {"tools": [{"type": "function", "function": {"name": "x"}}]}, {"logprobs": True},
+     {"response_format": {"type": "json_object"}}, {"frequency_penalty": 1.0}, {"presence_penalty": -1.0}, {"logit_bias": {"1": 5}}],
+)  # fmt: skip
+def test_what_a_chat_of_openai_cannot_be_asked_is_refused(spoken, more):
+    with pytest.raises(openai.BadRequestError, match=next(iter(more))):
+        spoken.chat.completions.create(model="default", messages=CHAT, **more)
+
+
+def test_an_openai_stream_that_nobody_reads_to_its_end_leaves_the_model_free(spoken):
+    asked = {"model": "default", "messages": CHAT, "max_tokens": 100, "temperature": 0}
+    with spoken.chat.completions.create(**asked, stream=True) as stream:
+        next(iter(stream))
+    assert spoken.chat.completions.create(**asked | {"max_tokens": 1}, timeout=30).choices[0].message
+
+
+def test_chat_of_the_hub_s_client(url):
     client = InferenceClient(base_url=f"{url}/openai/v1")
-    said = client.chat_completion(MESSAGES, max_tokens=8, temperature=0)
+    said = client.chat_completion(CHAT, max_tokens=8, temperature=0)
     assert said.choices[0].message.content
-    pieces = [
-        c.choices[0].delta.content for c in client.chat_completion(MESSAGES, max_tokens=8, temperature=0, stream=True)
-    ]
-    assert "".join(piece or "" for piece in pieces) == said.choices[0].message.content
-    whole = hub("generate-text").text_generation("Once upon a time", max_new_tokens=8)
-    assert isinstance(whole, str)
-    assert list(hub("generate-text").text_generation("Once upon a time", max_new_tokens=8, stream=True))
+    streamed = list(client.chat_completion(CHAT, max_tokens=8, temperature=0, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed) == said.choices[0].message.content
+    assert streamed[-1].choices[0].finish_reason == said.choices[0].finish_reason
+    assert len(streamed) > 2
 
 
-@needs("transcribe")
+def test_text_generation_of_the_hub_s_client(hub):
+    client = hub("generate-text")  # held, since it closes its streams when nobody holds it any more
+    whole = client.text_generation("the cat", max_new_tokens=8, do_sample=False)
+    pieces = list(client.text_generation("the cat", max_new_tokens=8, do_sample=False, stream=True))
+    assert len(pieces) > 1
+    assert "".join(pieces) == whole != ""
+
+
 def test_transcriptions_of_openai(spoken):
     from tests.treadle.capabilities.test_reading import sound
 
@@ -154,7 +133,6 @@ def test_transcriptions_of_openai(spoken):
     assert spoken.audio.transcriptions.create(model="default", file=file, response_format="vtt").startswith("WEBVTT")
 
 
-@needs("transcribe")
 def test_what_is_said_by_openai_s_and_the_hub_s_client(spoken, hub):
     path = CHECKOUT / "tests" / "sounds" / "austen-0930.flac"
     words = "He might even have been made amiable himself."
@@ -169,6 +147,30 @@ def test_what_is_said_by_openai_s_and_the_hub_s_client(spoken, hub):
     assert heard.chunks[0].timestamp[1] > 2
     by_word = {"return_timestamps": "word"}
     assert len(hub("transcribe").automatic_speech_recognition(path, extra_body=by_word).chunks) == 8
+
+
+def test_times_of_words_or_of_segments_of_openai(spoken):
+    file = CHECKOUT / "tests" / "sounds" / "austen-0930.flac"
+
+    def heard(times, form="verbose_json", **more):
+        asked = {"model": "default", "file": file, "response_format": form, "timestamp_granularities": times} | more
+        return spoken.audio.transcriptions.create(**asked)
+
+    said = heard(["word"])
+    assert [one.word for one in said.words] == said.text.split()
+    assert all(0 <= one.start <= one.end <= said.duration for one in said.words)
+    assert said.segments is None
+    assert heard(["segment"]).segments[0].text == said.text
+    for wrong, why in (
+        ({"times": ["word", "segment"]}, "one of segment and word"),
+        ({"times": ["letter"]}, "segment or word"),
+        ({"times": ["word"], "form": "json"}, "verbose_json"),
+        ({"times": ["word"], "stream": True}, "does not stream"),
+        ({"times": ["word"], "prompt": "Pemberley"}, "`prompt` is not spoken"),
+        ({"times": ["word"], "temperature": 0.7}, "must be 0"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=why):
+            heard(**wrong)
 
 
 def test_our_own_client(url, invoice, tmp_path):
@@ -191,12 +193,12 @@ def test_our_own_client(url, invoice, tmp_path):
         Client("http://127.0.0.1:1").capabilities()
 
 
-@needs("generate-text")
 def test_our_own_client_streams(url):
-    pieces = list(Client(url).stream_ready("generate-text", "Say hello.", max_tokens=5))
+    pieces = list(Client(url).stream_ready("generate-text", "the cat sat", max_tokens=5))
     assert "".join(piece["text"] for piece in pieces)
 
 
+@pytest.mark.slow
 def test_every_capability_of_the_table_answers_over_http(url):
     from tests.contract.test_capabilities import READY, given
 

@@ -3,18 +3,8 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import InferenceClient
 
-from tests.serving.conftest import _serve
-from treadle.settings import Settings
-
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with _serve(Settings(home=tmp_path_factory.mktemp("ready")), TREADLE_READY_MEMORY_MB="4096") as (_, url):
-        yield lambda capability: InferenceClient(model=f"{url}/v1/ready/{capability}/hf")
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("ready")]
 
 
 @pytest.fixture(scope="module")

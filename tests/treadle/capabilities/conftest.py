@@ -1,9 +1,18 @@
 """A pool of ready models in a home of its own."""
 
+from pathlib import Path
+
 import pytest
 
 from treadle.capabilities.pool import Pool
 from treadle.settings import Settings
+
+
+def pytest_collection_modifyitems(items):
+    """The tests of a file run in one process, so that its models are opened once."""
+    for item in items:
+        if Path(__file__).parent == item.path.parent:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_the_head_sees_vectors_and_measures():
 
 def test_the_hub_s_form():
     capability = AnalyzeSentiment()
-    assert capability.from_hub("a text", {"top_k": 2}) == (["a text"], {})
+    assert capability.from_hub("a text", {"top_k": 2}) == (["a text"], {"top_k": 2})
     answer = {"label": "positive", "score": 0.9, "labels": [{"label": "positive", "score": 0.9}]}
     assert capability.to_hub([answer], "a text") == [[{"label": "positive", "score": 0.9}]]
     assert capability.to_hub([answer], ["a text"]) == [[{"label": "positive", "score": 0.9}]]

@@ -24,8 +24,7 @@ def ask(pool, capability, given, parameters=None, model=None):
     return entry, msgspec.msgpack.decode(future.result(timeout=300).answers)[0]
 
 
-def test_known_things_are_found_where_they_are(make_pool, photographs):
-    pool = make_pool()
+def test_known_things_are_found_where_they_are(pool, photographs):
     expected = {
         "astronaut.png": {"person": (12, 16, 370, 510)},
         "chelsea.png": {"cat": (0, 0, 451, 300)},
@@ -41,8 +40,7 @@ def test_known_things_are_found_where_they_are(make_pool, photographs):
             assert overlaps(there, np.array([corners]))[0, 0] > 0.75, (name, label, box)
 
 
-def test_parameters_choose_how_much_is_told(make_pool, photographs):
-    pool = make_pool()
+def test_parameters_choose_how_much_is_told(pool, photographs):
     cup = (photographs / "coffee.png").read_bytes()
     _, few = ask(pool, "detect-objects", cup, {"most": 1})
     _, sure = ask(pool, "detect-objects", cup, {"min_score": 0.8})
@@ -60,7 +58,8 @@ def test_the_hub_s_threshold_is_our_min_score():
     assert light.confidence(typed) == 0.5
 
 
-def test_a_model_of_the_hub_answers_in_its_place(make_pool, photographs, tmp_path):
+@pytest.mark.slow
+def test_a_model_of_the_hub_answers_in_its_place(pool, photographs, tmp_path):
     import torch
     import transformers
 
@@ -72,7 +71,6 @@ def test_a_model_of_the_hub_answers_in_its_place(make_pool, photographs, tmp_pat
     folder = tmp_path / "tiny-yolos"
     transformers.YolosForObjectDetection(config).save_pretrained(folder)
     transformers.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64}).save_pretrained(folder)
-    pool = make_pool()
     files = tuple(sorted(path.name for path in folder.iterdir()))
     entry = Entry(
         capability="detect-objects", model="tiny-yolos", version="1", licence="MIT", size_bytes=1, memory_mb=1500,

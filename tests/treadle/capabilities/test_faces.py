@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from treadle.capabilities.face_collection import FaceCollection, collections
-from treadle.capabilities.face_enrolling import enroll
+from treadle.capabilities.face_enrolling import describe
 from treadle.capabilities.face_model import UPRIGHT, likeness, similarity
 from treadle.capabilities.limits import BadInput
 from treadle.errors import BadData, NotFound
@@ -42,8 +42,14 @@ def ask(pool, capability, given, parameters=None):
     return msgspec.msgpack.decode(future.result(timeout=300).answers)[0]
 
 
-def test_a_face_and_its_points_are_found(make_pool, people, nobody):
-    pool = make_pool()
+def enroll(pool, name, pictures, collection="default"):
+    described, done = describe(pool, pictures)
+    return FaceCollection(pool.settings.ready_dir, collection).enroll(
+        name, described, CONSENT, "tester", done.entry.model
+    )
+
+
+def test_a_face_and_its_points_are_found(pool, people, nobody):
     (face,) = ask(pool, "detect-faces", people["astronaut"])["faces"]
     box, points = face["box"], face["points"]
     assert face["score"] > 0.9
@@ -54,8 +60,7 @@ def test_a_face_and_its_points_are_found(make_pool, people, nobody):
     assert ask(pool, "detect-faces", nobody)["faces"] == []
 
 
-def test_one_person_s_pictures_are_alike_and_others_are_not(make_pool, people):
-    pool = make_pool()
+def test_one_person_s_pictures_are_alike_and_others_are_not(pool, people):
     same = ask(pool, "compare-faces", {"first": people["obama-2012"], "second": people["obama-speaking"]})
     assert same["same"]
     assert same["score"] > 0.8
@@ -65,7 +70,7 @@ def test_one_person_s_pictures_are_alike_and_others_are_not(make_pool, people):
         assert other["faces"][0]["distance"] > 0.6
 
 
-def test_all_faces_of_the_second_picture_are_compared(make_pool, people):
+def test_all_faces_of_the_second_picture_are_compared(pool, people):
     from PIL import Image
 
     both = Image.new("RGB", (620, 320), "white")
@@ -73,26 +78,24 @@ def test_all_faces_of_the_second_picture_are_compared(make_pool, people):
         both.paste(Image.open(io.BytesIO(people[name])), (place, 5))
     out = io.BytesIO()
     both.save(out, "PNG")
-    answer = ask(make_pool(), "compare-faces", {"first": people["obama-2012"], "second": out.getvalue()})
+    answer = ask(pool, "compare-faces", {"first": people["obama-2012"], "second": out.getvalue()})
     assert [face["same"] for face in answer["faces"]] == [True, False]
     assert answer["faces"][0]["box"]["xmin"] > 310
     strict = ask(
-        make_pool(), "compare-faces", {"first": people["obama-2012"], "second": out.getvalue()}, {"most_distance": 0.1}
+        pool, "compare-faces", {"first": people["obama-2012"], "second": out.getvalue()}, {"most_distance": 0.1}
     )
     assert not strict["same"]
 
 
-def test_a_picture_without_a_face_is_refused(make_pool, people, nobody):
+def test_a_picture_without_a_face_is_refused(pool, people, nobody):
     with pytest.raises(BadInput, match="No face was found in the second picture"):
-        ask(make_pool(), "compare-faces", {"first": people["astronaut"], "second": nobody})
+        ask(pool, "compare-faces", {"first": people["astronaut"], "second": nobody})
 
 
-def test_who_is_enrolled_is_found_and_who_is_forgotten_is_gone(make_pool, people):
-    pool = make_pool()
+def test_who_is_enrolled_is_found_and_who_is_forgotten_is_gone(pool, people):
     assert ask(pool, "search-faces", people["obama-speaking"])["faces"][0]["matches"] == []
     for name, picture in (("Barack", "obama-2012"), ("Eileen", "astronaut")):
-        enrolled = enroll(pool, name, {picture: people[picture]}, CONSENT, "tester").person
-        assert enrolled.consent == CONSENT
+        assert enroll(pool, name, {picture: people[picture]}).consent == CONSENT
     (face,) = ask(pool, "search-faces", people["obama-speaking"], {"top_k": 5})["faces"]
     assert [match["person"] for match in face["matches"]] == ["Barack"]
     assert "descriptor" not in face
@@ -107,18 +110,17 @@ def test_who_is_enrolled_is_found_and_who_is_forgotten_is_gone(make_pool, people
         collection.forget("Barack")
 
 
-def test_only_pictures_of_one_face_are_enrolled(make_pool, people, nobody):
-    pool = make_pool()
+def test_only_pictures_of_one_face_are_enrolled(pool, people, nobody):
     with pytest.raises(BadInput, match=r"nobody\.png shows no face"):
-        enroll(pool, "Nobody", {"nobody.png": nobody}, CONSENT, "tester")
-    assert FaceCollection(pool.settings.ready_dir).people() == []
+        enroll(pool, "Nobody", {"nobody.png": nobody}, "guests")
+    assert FaceCollection(pool.settings.ready_dir, "guests").people() == []
 
 
-def test_a_collection_that_nobody_made_is_an_error(make_pool, people):
+def test_a_collection_that_nobody_made_is_an_error(pool, people):
     with pytest.raises(BadInput, match="no collection of that name"):
-        ask(make_pool(), "search-faces", people["astronaut"], {"collection": "staff"})
+        ask(pool, "search-faces", people["astronaut"], {"collection": "staff"})
     with pytest.raises(BadInput, match="parameters"):
-        ask(make_pool(), "search-faces", people["astronaut"], {"collection": "../../etc"})
+        ask(pool, "search-faces", people["astronaut"], {"collection": "../../etc"})
 
 
 def test_enrolling_needs_a_note_of_the_consent(settings):

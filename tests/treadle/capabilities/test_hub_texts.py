@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from tests.treadle.capabilities.tiny_models import bart, distilbert, gpt2, llama, marian, nli, t5, tagger
+from tests.treadle.capabilities.tiny_models import bart, distilbert, gpt2, llama, make_entry, marian, nli, t5, tagger
 from treadle.capabilities import load_capability
-from treadle.capabilities.catalog import Entry, HubSource, add_entry
+from treadle.capabilities.catalog import add_entry
 from treadle.capabilities.limits import BadInput
 
 TEXT = "the cat sat on the mat"
@@ -17,14 +17,7 @@ def ask(pool, tmp_path_factory):
     root = tmp_path_factory.mktemp("tiny")
 
     def answers(capability, make, inputs, on_piece=None, **parameters):
-        folder = root / make.__name__
-        if not folder.exists():
-            make(folder)
-        source = HubSource(kind="hub", id=str(folder), files=tuple(sorted(path.name for path in folder.iterdir())))
-        entry = Entry(
-            capability=capability, model=make.__name__, version="1", source=source, licence="MIT", size_bytes=1,
-            memory_mb=1500, runtime="transformers",
-        )  # fmt: skip
+        entry = make_entry(capability, make, root / make.__name__)
         add_entry(entry, pool.settings)
         _, future = pool.ask(capability, inputs, parameters, model=entry.model, on_piece=on_piece)
         kind = load_capability(capability).Answer
@@ -39,12 +32,14 @@ def test_distilbert_tells_sentiments(ask):
     assert sum(label.score for label in said.labels) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_bert_judges_entailment(ask):
     one, several = ask("classify-text", nli, [TEXT, "dog"], labels=["cat", "dog", "mat"])
     assert {label.label for label in one.labels} == {"cat", "dog", "mat"}
     assert sum(label.score for label in several.labels) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_bert_tags_tokens(ask):
     (said,) = ask("extract-entities", tagger, [TEXT])
     assert said.entities
@@ -56,6 +51,7 @@ def test_bert_tags_tokens(ask):
         ask("extract-entities", tagger, [TEXT], labels=["DRAGON"])
 
 
+@pytest.mark.slow
 def test_marian_and_t5_translate(ask):
     (said,) = ask("translate", marian, [TEXT])
     assert isinstance(said.text, str)
@@ -64,12 +60,14 @@ def test_marian_and_t5_translate(ask):
         ask("translate", t5, [TEXT])
 
 
+@pytest.mark.slow
 def test_bart_and_t5_summarize(ask):
     for make in (bart, t5):
         (said,) = ask("summarize", make, [TEXT], max_tokens=5)
         assert not said.extractive
 
 
+@pytest.mark.slow
 def test_gpt2_goes_on_and_llama_chats(ask):
     (said,) = ask("generate-text", gpt2, [TEXT], max_tokens=6, temperature=0)
     assert said.tokens_out <= 6

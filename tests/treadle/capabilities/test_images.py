@@ -43,8 +43,7 @@ def add_local(pool, capability, folder):
     return folder.name
 
 
-def test_known_pictures_are_classified(make_pool, photographs):
-    pool = make_pool()
+def test_known_pictures_are_classified(pool, photographs):
     cat, coffee, motorcycle = ask(
         pool, "classify-image", [photographs[name] for name in ("chelsea", "coffee", "motorcycle_left")], {"top_k": 3}
     )
@@ -55,34 +54,34 @@ def test_known_pictures_are_classified(make_pool, photographs):
     assert len(motorcycle["labels"]) == 3
 
 
-def test_scores_are_chances(make_pool, photographs):
-    (all_kinds,) = ask(make_pool(), "classify-image", [photographs["coffee"]], {"top_k": 1000})
+def test_scores_are_chances(pool, photographs):
+    (all_kinds,) = ask(pool, "classify-image", [photographs["coffee"]], {"top_k": 1000})
     scores = [one["score"] for one in all_kinds["labels"]]
     assert len({one["label"] for one in all_kinds["labels"]}) == 1000
     assert sum(scores) == pytest.approx(1, abs=1e-4)
     assert scores == sorted(scores, reverse=True)
 
 
-def test_like_pictures_have_like_vectors(make_pool, photographs):
+def test_like_pictures_have_like_vectors(pool, photographs):
     from PIL import Image, ImageOps
 
     mirrored = io.BytesIO()
     ImageOps.mirror(Image.open(io.BytesIO(photographs["chelsea"]))).resize((300, 200)).save(mirrored, "JPEG")
     given = [photographs["chelsea"], mirrored.getvalue(), photographs["coffee"], photographs["motorcycle_left"]]
-    vectors = np.array([one["embedding"] for one in ask(make_pool(), "embed-image", given)])
+    vectors = np.array([one["embedding"] for one in ask(pool, "embed-image", given)])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     likeness = vectors @ vectors.T
     assert likeness[0, 1] > 0.8
     assert likeness[0, 2:].max() < 0.5
-    assert np.allclose(vectors[0], ask(make_pool(), "embed-image", given[:1])[0]["embedding"], atol=1e-4)
+    assert np.allclose(vectors[0], ask(pool, "embed-image", given[:1])[0]["embedding"], atol=1e-4)
 
 
-def test_a_vit_of_the_hub_classifies_and_embeds(make_pool, photographs, tmp_path):
+@pytest.mark.slow
+def test_a_vit_of_the_hub_classifies_and_embeds(pool, photographs, tmp_path):
     import torch
     import transformers
 
     torch.manual_seed(0)
-    pool = make_pool()
     processor = transformers.ViTImageProcessorPil(size=SQUARE)
     for capability, model, name in (
         (
@@ -103,9 +102,8 @@ def test_a_vit_of_the_hub_classifies_and_embeds(make_pool, photographs, tmp_path
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_a_clip_of_the_hub_compares_words_with_a_picture(make_pool, photographs, tmp_path):
+def test_a_clip_of_the_hub_compares_words_with_a_picture(pool, photographs, tmp_path):
     folder = tiny_clip(tmp_path / "tiny-clip")
-    pool = make_pool()
     model = add_local(pool, "zero-shot-classify-image", folder)
     words = {"labels": ["a cat", "a train", "a cup"]}
     (answer,) = ask(pool, "zero-shot-classify-image", [photographs["chelsea"]], words, model)

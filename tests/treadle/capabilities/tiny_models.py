@@ -1,5 +1,7 @@
 """Makes small random models of the architectures that the hub has, each with a tokenizer of two dozen words, as safetensors."""
 
+from treadle.capabilities.catalog import Entry, HubSource
+
 WORDS = [
     "the",
     "cat",
@@ -45,7 +47,8 @@ def tokenizer(**marks):
     )  # fmt: skip
 
 
-def _save(folder, kind, config, **marks):
+def _save(folder, kind, config, *, speaks=False, **marks):
+    """Save one; one that `speaks` gives its marks no weight, so that it says words and does not end at once."""
     import torch
     import transformers
 
@@ -54,6 +57,8 @@ def _save(folder, kind, config, **marks):
     settings = {"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 2} | config
     model = getattr(transformers, kind)
     made = model(model.config_class(**settings))
+    if speaks:
+        made.get_output_embeddings().weight.data[: -len(WORDS)] = 0
     made.save_pretrained(folder, safe_serialization=True)
     words.save_pretrained(folder)
 
@@ -87,9 +92,25 @@ def t5(folder):
 
 
 def gpt2(folder):
-    _save(folder, "GPT2LMHeadModel", {"n_embd": 32, "n_layer": 1, "n_head": 2, "bos_token_id": 2, "n_positions": 128})
+    _save(
+        folder,
+        "GPT2LMHeadModel",
+        {"n_embd": 32, "n_layer": 1, "n_head": 2, "bos_token_id": 2, "n_positions": 128},
+        speaks=True,
+    )
 
 
 def llama(folder):
     config = SIZE | {"num_key_value_heads": 1, "bos_token_id": 2, "max_position_embeddings": 256}
-    _save(folder, "LlamaForCausalLM", config, chat_template=CHAT)
+    _save(folder, "LlamaForCausalLM", config, speaks=True, chat_template=CHAT)
+
+
+def make_entry(capability, make, folder, **more):
+    """The catalog's entry of a model that a function makes, once."""
+    if not folder.exists():
+        make(folder)
+    source = HubSource(kind="hub", id=str(folder), files=tuple(sorted(path.name for path in folder.iterdir())))
+    return Entry(
+        capability=capability, model=make.__name__, version="1", source=source, licence="MIT", size_bytes=1,
+        memory_mb=1000, runtime="transformers", **more,
+    )  # fmt: skip

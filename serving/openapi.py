@@ -96,10 +96,19 @@ def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
         "post": _feedback("Give labels to a model", "models", any_target, 0),
     }
     _mend(document["paths"])
-    document["paths"] |= scoring_paths({name: example_request(model)["rows"][0] for name, model in models.items()})
-    document["paths"] |= v2_paths(models)
+    examples = {name: example_request(model)["rows"][0] for name, model in models.items()}
+    document["paths"] |= _with_problems(scoring_paths(examples) | v2_paths(models))
     document["paths"] |= ready_paths(_PROBLEM)
     return document
+
+
+def _with_problems(paths: dict[str, Any]) -> dict[str, Any]:
+    """The same; what no route knows, such as a name with control characters, is not found before a protocol hears of it."""
+    for operation in (op for path in paths.values() for op in path.values() if isinstance(op, dict)):
+        if missing := operation.get("responses", {}).get("404"):
+            content = missing["content"] | _PROBLEM["content"]
+            operation["responses"]["404"] = missing | {"content": content}
+    return paths
 
 
 def _mend(paths: dict[str, Any]) -> None:

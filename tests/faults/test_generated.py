@@ -115,10 +115,19 @@ def note(examiner, case, response) -> None:
 
 
 def described(service, ready):
-    """The API's description, read from the service; `ready` with its ready models, which take their time to load."""
+    """The API's description, read from the service; `ready` with the ready models that are here, which take their time.
+
+    Of others it says 501, and of jobs 503 where no Prefect runs: both are right, and neither is the caller's doing.
+    """
     schema = schemathesis.openapi.from_dict(service.get("/openapi.json").json())
     schema.config.update(base_url=f"http://127.0.0.1:{service.port}", request_timeout=120)
-    return schema if ready else schema.exclude(path_regex="^/v1/ready/.+|^/openai/.+")
+    if not ready:
+        return schema.exclude(path_regex="^/v1/ready/.+|^/openai/.+")
+    listed = service.get("/v1/ready").json()["capabilities"]
+    away = [one["capability"] for one in listed if not any(model["installed"] for model in one["models"])]
+    paths = [f"^/v1/ready/({'|'.join(away)})$"] if away else []
+    paths += ["^/openai/v1/chat/.+"] if "generate-text" in away else []
+    return schema.exclude(path_regex="|".join(paths)) if paths else schema
 
 
 def test_requests_from_the_description(served, examine, much):
@@ -130,6 +139,8 @@ def test_requests_from_the_description(served, examine, much):
             @many(much(40, 2_500), start)
             @given(case=schema.as_strategy(generation_mode=mode))
             def send(case):
+                for name in [name for name in case.headers if name.lower() == "prefer"]:
+                    del case.headers[name]
                 note(examiner, case, case.call(session=session))
 
             send()

@@ -148,10 +148,10 @@ def _pressed_until_it_ends(running: subprocess.Popen[str]) -> int:
     """Ctrl-C, and once more if the first came in a moment in which the interpreter drops it."""
     running.send_signal(signal.SIGINT)
     try:
-        return running.wait(timeout=50)
+        return running.wait(timeout=100)
     except subprocess.TimeoutExpired:
         running.send_signal(signal.SIGINT)
-        return running.wait(timeout=50)
+        return running.wait(timeout=100)
 
 
 def test_a_run_without_the_platform_is_kept_and_leaves_no_server(home):

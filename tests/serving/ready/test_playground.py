@@ -177,6 +177,8 @@ def test_a_person_is_enrolled_found_and_forgotten(tab, url):
     assert ATTACK in shown
     assert "In the public domain" in shown
     assert tab.evaluate("document.getElementById('person').value") == ""
+    tab.look_like(390, 844)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     give(tab, portraits["obama-speaking"], "two.jpg", "image/jpeg")
     ask(tab)
     tab.wait(lambda: tab.evaluate("document.querySelectorAll('#answer svg text').length") == 1)

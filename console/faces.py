@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Any
 
 from console.keys import whoami
+from console.ready import keep_call
 from treadle.capabilities.face_collection import check_person
 from treadle.capabilities.face_enrolling import describe
-from treadle.capabilities.pool import Done, Pool
+from treadle.capabilities.pool import Pool
 from treadle.errors import BadData
 from treadle.face_register import FaceRegister
-from treadle.ledger import ANSWERED, Ledger, ReadyCall, ReadyCalls
+from treadle.ledger import Ledger, ReadyCalls
 from treadle.settings import Settings
 
 
@@ -45,7 +45,7 @@ def enroll_person(settings: Settings, name: str, pictures: list[Path], consent: 
         descriptors, done = describe(pool, files)
     finally:
         pool.stop()
-    _meter(ledger, done, len(files))
+    keep_call(ReadyCalls(ledger), "search-faces", done, len(files))
     model = done.entry.model
     kept = FaceRegister(settings, ledger).enroll(collection, name, descriptors, consent, model, whoami())
     return {field: kept[field] for field in ("collection", "person", "pictures", "consent")}
@@ -58,12 +58,3 @@ def forget_person(settings: Settings, name: str, collection: str) -> dict[str, A
         NotFound: There is no such person.
     """
     return FaceRegister(settings, Ledger.open(settings)).forget(collection, name, whoami())
-
-
-def _meter(ledger: Ledger, done: Done, inputs: int) -> None:
-    entry = done.entry
-    call = ReadyCall(
-        uuid.uuid4().hex, "search-faces", entry.model, entry.version, None, whoami(), "cli", ANSWERED, inputs,
-        done.cpu_seconds, done.seconds, done.confidence, done.facts,
-    )  # fmt: skip
-    ReadyCalls(ledger).add(call)

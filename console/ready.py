@@ -171,7 +171,7 @@ def answer_some(
     """
     entry, answering = pool.ask(capability.name, inputs, parameters, model=model)
     done = answering.result()
-    _keep(calls, capability, entry, done, len(inputs))
+    keep_call(calls, capability.name, done, len(inputs))
     return entry, done
 
 
@@ -188,14 +188,16 @@ def _stream(
     entry, answering = pool.ask(capability.name, [one.value], parameters, model=model, on_piece=write)
     done = answering.result()
     answer.write("\n")
-    _keep(calls, capability, entry, done, 1)
+    keep_call(calls, capability.name, done, 1)
     say(f"{entry.model} {entry.version} ({entry.licence}), {done.seconds:.1f} s")
 
 
-def _keep(calls: ReadyCalls, capability: Capability, entry: Entry, done: Done, inputs: int) -> None:
+def keep_call(calls: ReadyCalls, capability: str, done: Done, inputs: int) -> None:
+    """Write down a call of this command line's that was answered."""
+    entry = done.entry
     calls.add(
         ReadyCall(
-            uuid.uuid4().hex, capability.name, entry.model, entry.version, None, whoami(), "cli", ANSWERED, inputs,
+            uuid.uuid4().hex, capability, entry.model, entry.version, None, whoami(), "cli", ANSWERED, inputs,
             done.cpu_seconds, done.seconds, done.confidence, done.facts,
         )
     )  # fmt: skip

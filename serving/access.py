@@ -273,3 +273,8 @@ def _write_draft(path: Path, content: bytes) -> Path:
 def principal_of(scope: Mapping[str, Any]) -> Principal | None:
     """Who asks, as the guard found out; `None` where a route is open and nobody said."""
     return scope["state"]["principal"]
+
+
+def asking(scope: Mapping[str, Any]) -> Principal:
+    """Who asks, where somebody must be named: whoever is at this machine, if nobody said."""
+    return principal_of(scope) or ANYBODY_HERE

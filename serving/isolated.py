@@ -22,9 +22,9 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from serving.session import new_session
 from treadle.errors import TreadleError
 from treadle.frames import read_whole
+from treadle.onnx_session import open_session
 
 HEADER = struct.Struct("<I")
 NICE = 5
@@ -224,7 +224,7 @@ def main(channel: socket.socket, parent: int) -> None:
             if isinstance(order, Load):
                 session = None
                 _limit_memory(order.memory_bytes)
-                session = new_session(order.onnx_bytes)
+                session = open_session(order.onnx_bytes)
                 told = Told()
             else:
                 told = _answer(session, order)

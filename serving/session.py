@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import onnxruntime
+
+from treadle.onnx_session import open_session
 
 
 class Session:
@@ -43,7 +44,7 @@ class Session:
     def _opened(self) -> Any:
         with self._lock:
             if self._open is None:
-                self._open = new_session(self._read())
+                self._open = open_session(self._read())
             return self._open
 
     def rest(self, idle_s: float) -> bool:
@@ -60,12 +61,3 @@ def give_memory_back() -> None:
     """Ask the C library to return freed memory to the system; glibc keeps it otherwise."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def new_session(onnx_bytes: bytes) -> Any:
-    """An onnxruntime session that uses one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # requests run beside each other; threads inside one would only contend
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])

@@ -16,7 +16,7 @@ from treadle.courier import Courier
 from treadle.errors import TreadleError
 from treadle.ledger import AlertBook, Ledger, ReadyCalls, ReadyLook, ReadyVersion
 from treadle.project import Alerts
-from treadle.ready_look import AGAIN, MOST_LOOKS, in_words, judge_calls, moved, needed, split
+from treadle.ready_look import AGAIN, MOST_LOOKS, in_words, judge_calls, moved, needed, split, too_few
 from treadle.settings import Settings
 from treadle.turn import parse_moment
 
@@ -63,7 +63,7 @@ def _look_at(calls: ReadyCalls, asked: ReadyVersion, moment: datetime) -> dict[s
     if past and asked.calls - past[0].calls < AGAIN:
         return _said(past[0], looked=False)
     if asked.calls < needed():
-        reason = f"{asked.calls} calls of this version; {needed()} are needed to judge."
+        reason = too_few(asked.calls)
         here = ReadyLook(
             asked.capability, asked.model, asked.model_version, "insufficient-data", reason, 0, asked.calls, {}, moment
         )

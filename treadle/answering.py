@@ -11,7 +11,8 @@ import pandas as pd
 from treadle.bundle import Bundle
 from treadle.errors import BrokenBundle, NotFound
 from treadle.ledger import Ledger
-from treadle.onnx_export import frame_to_inputs, open_session
+from treadle.onnx_export import frame_to_inputs
+from treadle.onnx_session import open_session
 from treadle.project import Project
 from treadle.schema import Schema
 from treadle.settings import Settings

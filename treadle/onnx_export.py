@@ -11,6 +11,7 @@ import pandas as pd
 
 from treadle.bundle import Packed, PackedInputs
 from treadle.errors import TreadleError
+from treadle.onnx_session import open_session
 from treadle.packing import Packer
 from treadle.schema import Schema
 
@@ -226,13 +227,3 @@ def check_parity(
 def run_onnx(onnx_bytes: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Run a model once, float64 out."""
     return np.asarray(open_session(onnx_bytes).run(None, dict(inputs))[0], dtype=np.float64)
-
-
-def open_session(onnx_bytes: bytes) -> Any:
-    """A single-threaded onnxruntime session."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])

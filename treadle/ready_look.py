@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from treadle.drift import Finding, Judgement, Look, Reference, Window, judge
+from treadle.drift import Finding, Judgement, Look, Reference, Window, judge, say_waiting
 from treadle.ledger import ReadyCall, ReadyLook
 from treadle.project import Watch
 from treadle.schema import Column
@@ -33,6 +33,11 @@ CONFIDENCE = "confidence"
 def needed() -> int:
     """Calls from which on a version is judged."""
     return LEAST_FIRST + RULES.min_rows
+
+
+def too_few(calls: int) -> str:
+    """Why a version with so many calls is not judged."""
+    return f"{calls} calls of this version; {needed()} are needed to judge."
 
 
 def split(calls: int) -> tuple[int, int]:
@@ -57,8 +62,7 @@ def judge_calls(
         at: Event time of the look.
     """
     if len(first) < LEAST_FIRST or len(newest) < RULES.min_rows:
-        n = len(first) + len(newest)
-        return Judgement("insufficient-data", f"{n} calls of this version; {needed()} are needed to judge.")
+        return Judgement("insufficient-data", too_few(len(first) + len(newest)))
     normal = frame_of(first)
     known = [str(name) for name in normal if normal[name].notna().mean() >= 0.5]
     current = frame_of(newest).reindex(columns=known)
@@ -89,10 +93,7 @@ def in_words(found: Judgement, first: int, newest: int) -> str:
         return f"{both[0].capitalize()} are like {both[1]}."
     if found.verdict == "drift":
         return f"{both[0].capitalize()} are unlike {both[1]}: {'; '.join(said)}."
-    looks = found.persistence
-    wait = (
-        "" if looks is None else f" Likely, but not certain: {looks.looks} of the {looks.needed} looks needed saw it."
-    )
+    wait = "" if found.persistence is None else say_waiting(found.persistence)
     return f"{both[0].capitalize()} may be unlike {both[1]}: {'; '.join(said)}.{wait}"
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from multipart import MultipartError, MultipartParser, parse_options_header
@@ -16,6 +16,7 @@ from serving.ready.work import Asked
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.protocol import MEDIA, Capability, Kind
 
+T = TypeVar("T")
 JSON = "application/json"
 FORM = "multipart/form-data"
 MOST_PARTS = 256
@@ -70,6 +71,20 @@ def _from_json(body: bytes, capability: Capability, fetch: Fetch) -> Asked:
         raise BadRequest(f"{why[:1].upper()}{why[1:]}.", 400) from None
     given = listed(read.inputs, capability)
     return Asked([plain(one, capability, fetch) for one in given], read.parameters, read.model, read.stream)
+
+
+def parsed(read: Callable[[bytes], T], content: bytes) -> T:
+    """A body of JSON by its decoder.
+
+    Raises:
+        BadRequest: It is no JSON, or is not what the decoder wants.
+    """
+    try:
+        return read(content)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{error}.", 400) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("The body is not JSON in UTF-8.", 400) from None
 
 
 def listed(inputs: Any, capability: Capability) -> list[Any]:

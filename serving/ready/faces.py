@@ -15,10 +15,10 @@ from multipart import parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.access import principal_of
+from serving.access import asking
 from serving.limits import whole_body
 from serving.problem_details import BadRequest
-from serving.ready.body import FORM, JSON, form_parts, from_base64
+from serving.ready.body import FORM, JSON, form_parts, from_base64, parsed
 from serving.ready.routes import body_bytes, named
 from serving.ready.work import Asked, ReadyModels
 from treadle.capabilities.face_collection import FaceCollection, check_person
@@ -83,18 +83,17 @@ class FaceRoutes:
         FaceCollection(self._ready.settings.ready_dir, collection)  # whether it can have that name
         said = await self._ready.answer(request, SEARCH, Asked(list(newcomer.pictures), dict(DESCRIBE)), "own")
         described = descriptors_of([f"Picture {n}" for n in range(1, len(said.answers) + 1)], said.answers)
-        by, key_id = _who(request)
+        who = asking(request.scope)
         kept = await asyncio.to_thread(
-            self._register.enroll, collection, person, described, consent, said.entry.model, by, key_id
+            self._register.enroll, collection, person, described, consent, said.entry.model, who.name, who.key_id
         )
         return _json(named(SEARCH, said.entry) | kept, 201)
 
     async def forget(self, request: Request) -> Response:
         """Remove all that is known of a person."""
-        given = _parsed(_read_forget, await self._body(request))
-        gone = await asyncio.to_thread(
-            self._register.forget, request.path_params["collection"], given.person, *_who(request)
-        )
+        given = parsed(_read_forget, await self._body(request))
+        collection, who = request.path_params["collection"], asking(request.scope)
+        gone = await asyncio.to_thread(self._register.forget, collection, given.person, who.name, who.key_id)
         return _json(gone)
 
     async def _body(self, request: Request) -> bytes:
@@ -107,7 +106,7 @@ def _read(content: bytes, content_type: str) -> _Newcomer:
     """A form with `person`, `consent` and files, or the same as JSON with `pictures` in base64."""
     kind, options = parse_options_header(content_type)
     if kind == JSON:
-        given = _parsed(_read_enroll, content)
+        given = parsed(_read_enroll, content)
         return _Newcomer(given.person, given.consent, [from_base64(picture) for picture in given.pictures])
     if kind != FORM:
         raise BadRequest(f"Send {FORM} or {JSON}.", 415)
@@ -119,20 +118,6 @@ def _read(content: bytes, content_type: str) -> _Newcomer:
         )
     files = [value for _, value in parts if isinstance(value, bytes)]
     return _Newcomer(texts.get("person", ""), texts.get("consent", ""), files)
-
-
-def _parsed(read: Any, content: bytes) -> Any:
-    try:
-        return read(content)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"{error}.", 400) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("The body is not JSON in UTF-8.", 400) from None
-
-
-def _who(request: Request) -> tuple[str, str | None]:
-    who = principal_of(request.scope)
-    return ("local", None) if who is None else (who.name, who.key_id)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.access import principal_of
+from serving.access import asking, principal_of
 from serving.ready.work import Asked, ReadyModels
 from treadle.capabilities import Capability
 from treadle.capabilities.jobs import MOST_INPUTS, Job, Jobs
@@ -63,10 +63,9 @@ def _start(request: Request, ready: ReadyModels, capability: Capability, asked: 
     check_inputs(capability.takes, asked.inputs, replace(ready.pool.limits, inputs=MOST_INPUTS))
     pick(capability.name, asked.model, settings)
     ready.take(request, len(asked.inputs))
-    who = principal_of(request.scope)
-    key_id, name = (None, "local") if who is None else (who.key_id, who.name)
+    who = asking(request.scope)
     jobs = Jobs(settings)
-    job = jobs.create(capability.name, asked.model, asked.inputs, asked.parameters, key_id, name)
+    job = jobs.create(capability.name, asked.model, asked.inputs, asked.parameters, who.key_id, who.name)
     try:
         deployment = _prefect(settings, f"deployments/name/{DEPLOYMENT}", None)["id"]
         run = _prefect(settings, f"deployments/{deployment}/create_flow_run", {"parameters": {"job": job.id}})

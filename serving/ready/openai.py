@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from serving.limits import whole_body
 from serving.problem_details import BadRequest
 from serving.ready import captions
-from serving.ready.body import FORM, JSON, form_parts
+from serving.ready.body import FORM, JSON, form_parts, parsed
 from serving.ready.routes import EVENTS, body_bytes
 from serving.ready.work import Asked, ReadyModels, Said
 from treadle.capabilities import CAPABILITIES
@@ -112,7 +112,7 @@ class OpenAIRoutes:
 
     async def embeddings(self, request: Request) -> Response:
         """Vectors of texts."""
-        asked = _parsed(_read_embeddings, await self._body(request))
+        asked = parsed(_read_embeddings, await self._body(request))
         if asked.encoding_format not in ("float", "base64"):
             raise BadRequest("encoding_format must be float or base64.", 400)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
@@ -132,7 +132,7 @@ class OpenAIRoutes:
 
     async def chat(self, request: Request) -> Response:
         """A message that follows others."""
-        chat = _parsed(_read_chat, await self._body(request))
+        chat = parsed(_read_chat, await self._body(request))
         asked = _chat_request(chat)
         if chat.stream:
             return await self._chat_stream(request, asked, chat)
@@ -201,15 +201,6 @@ def _model(entry: Entry) -> dict[str, Any]:
 def _named(model: str, capability: str) -> str | None:
     """The model that is meant; a capability's own name means its default."""
     return None if model in DEFAULTS or model == capability else model
-
-
-def _parsed(read: Any, content: bytes) -> Any:
-    try:
-        return read(content)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"{error}.", 400) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("The body is not JSON in UTF-8.", 400) from None
 
 
 def _chat_request(chat: _Chat) -> Asked:

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
-from serving.access import principal_of
+from serving.access import asking, principal_of
 from serving.admission import Admission
 from serving.logs import mark, note_ready, note_rows
 from serving.metrics import Metrics
@@ -222,9 +222,8 @@ def _call(
     request: Request, capability: str, entry: Entry, asked: Asked, client: Client, outcome: str, cpu_seconds: float,
     seconds: float, confidence: float | None, facts: dict[str, float],
 ) -> ReadyCall:  # fmt: skip
-    who = principal_of(request.scope)
-    key_id, name = (None, "local") if who is None else (who.key_id, who.name)
+    who = asking(request.scope)
     return ReadyCall(
-        request.state.request_id, capability, entry.model, entry.version, key_id, name, client, outcome,
+        request.state.request_id, capability, entry.model, entry.version, who.key_id, who.name, client, outcome,
         len(asked.inputs), cpu_seconds, seconds, confidence, facts,
     )  # fmt: skip

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 
 from treadle.capabilities import hub, minilm, protocol
-from treadle.capabilities.catalog import Entry
 from treadle.capabilities.classify_text import Classified, ranked, softmax
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.sources import missing_guest
@@ -78,7 +77,7 @@ class Sentiments(protocol.Parameters, frozen=True, kw_only=True):
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
 
 
-class AnalyzeSentiment(protocol.Capability):
+class AnalyzeSentiment(minilm.OnEncoder):
     """Negative, neutral or positive."""
 
     name = "analyze-sentiment"
@@ -89,14 +88,6 @@ class AnalyzeSentiment(protocol.Capability):
     example_text = "The staff were friendly and the room was clean, we loved it."
 
     _answers: Callable[[list[str]], list[Classified]]
-
-    def prepares(self, entry: Entry) -> bool:
-        """Encoders are exported to ONNX."""
-        return entry.runtime == "onnxruntime"
-
-    def prepare(self, weights: protocol.Weights, to: Path) -> None:
-        """Export the encoder."""
-        minilm.export(weights.folder, to)
 
     def load(self, weights: protocol.Weights) -> None:
         """Open the head and its encoder, the lexicon, or the hub's model."""

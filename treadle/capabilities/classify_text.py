@@ -8,7 +8,6 @@ A classifier that was trained here has labels of its own, and none are named.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -16,7 +15,6 @@ import msgspec
 import numpy as np
 
 from treadle.capabilities import hub, minilm, protocol
-from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.trained import TrainedClassifier
 
@@ -63,7 +61,7 @@ class Classified(msgspec.Struct, frozen=True):
     labels: list[Label]
 
 
-class ClassifyText(protocol.Capability):
+class ClassifyText(minilm.OnEncoder):
     """The labels that fit a text."""
 
     name = "classify-text"
@@ -75,14 +73,6 @@ class ClassifyText(protocol.Capability):
 
     _scores: Callable[[list[str], Labels], np.ndarray]
     _trained: TrainedClassifier | None = None
-
-    def prepares(self, entry: Entry) -> bool:
-        """Encoders are exported to ONNX."""
-        return entry.runtime == "onnxruntime"
-
-    def prepare(self, weights: protocol.Weights, to: Path) -> None:
-        """Export the encoder."""
-        minilm.export(weights.folder, to)
 
     def load(self, weights: protocol.Weights) -> None:
         """Open the encoder, the hub's model, or what was trained here."""

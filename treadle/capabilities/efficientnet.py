@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from treadle.capabilities.network import open_network
+from treadle.capabilities.network import open_named
 from treadle.capabilities.pictures import Picture, as_image
 
 SIDE = 224
@@ -29,9 +29,7 @@ class EfficientNet:
     """
 
     def __init__(self, folder: Path, files: tuple[str, ...]) -> None:
-        model, names = files
-        self.names = (folder / names).read_text(encoding="utf-8").splitlines()
-        self._network = open_network(folder / model)
+        self._network, self.names = open_named(folder, files)
 
     def look(self, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
         """Look at pictures.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from treadle.capabilities import minilm, protocol
-from treadle.capabilities.catalog import Entry
 
 
 class Embedding(msgspec.Struct, frozen=True):
@@ -19,7 +17,7 @@ class Embedding(msgspec.Struct, frozen=True):
     tokens: int
 
 
-class EmbedText(protocol.Capability):
+class EmbedText(minilm.OnEncoder):
     """Texts as vectors."""
 
     name = "embed-text"
@@ -27,14 +25,6 @@ class EmbedText(protocol.Capability):
     Answer = Embedding
     hub_task = "feature-extraction"
     hub_runtime = "onnxruntime"
-
-    def prepares(self, entry: Entry) -> bool:
-        """Encoders are exported to ONNX."""
-        return entry.runtime == "onnxruntime"
-
-    def prepare(self, weights: protocol.Weights, to: Path) -> None:
-        """Export the encoder."""
-        minilm.export(weights.folder, to)
 
     def load(self, weights: protocol.Weights) -> None:
         """Open tokenizer and encoder."""

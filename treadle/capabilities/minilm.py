@@ -13,11 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from treadle.capabilities import protocol
+from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
 
 BATCH = 32
 ENCODER = "encoder.onnx"
+
+
+class OnEncoder(protocol.Capability):
+    """A capability whose model on onnxruntime is such an encoder, exported once."""
+
+    def prepares(self, entry: Entry) -> bool:
+        """Encoders are exported to ONNX."""
+        return entry.runtime == "onnxruntime"
+
+    def prepare(self, weights: protocol.Weights, to: Path) -> None:
+        """Export the encoder."""
+        export(weights.folder, to)
 
 
 class Embedder:

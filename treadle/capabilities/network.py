@@ -9,8 +9,7 @@ import numpy as np
 
 from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
-
-ERRORS_ONLY = 3
+from treadle.onnx_session import open_session
 
 
 class Network:
@@ -22,13 +21,9 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         try:
-            import onnxruntime
+            self._session = open_session(path, cores())
         except ImportError:
             raise missing_guest("onnxruntime", "vision") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = cores()
-        options.log_severity_level = ERRORS_ONLY
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._given = self._session.get_inputs()[0].name
         self._gives = [given.name for given in self._session.get_outputs()]
 
@@ -42,3 +37,14 @@ class Network:
 def open_network(path: Path) -> Network:
     """The network in a file, opened once however many capabilities use it."""
     return Network(path)
+
+
+def open_named(folder: Path, files: tuple[str, ...]) -> tuple[Network, list[str]]:
+    """The network in a folder, and the names of the kinds that it tells apart.
+
+    Args:
+        folder: Where `files` are.
+        files: The ONNX file, and the kinds' names, a line each.
+    """
+    model, names = files
+    return open_network(folder / model), (folder / names).read_text(encoding="utf-8").splitlines()

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from treadle.capabilities import minilm, protocol
-from treadle.capabilities.catalog import Entry
 from treadle.capabilities.hub import open_generator
 from treadle.capabilities.limits import BadInput, TooMuch
 
@@ -54,7 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
     extractive: bool
 
 
-class Summarize(protocol.Capability):
+class Summarize(minilm.OnEncoder):
     """What a long text says."""
 
     name = "summarize"
@@ -64,14 +62,6 @@ class Summarize(protocol.Capability):
     hub_task = "summarization"
 
     _summarize: Callable[[str, Length], Summary]
-
-    def prepares(self, entry: Entry) -> bool:
-        """Encoders are exported to ONNX."""
-        return entry.runtime == "onnxruntime"
-
-    def prepare(self, weights: protocol.Weights, to: Path) -> None:
-        """Export the encoder."""
-        minilm.export(weights.folder, to)
 
     def load(self, weights: protocol.Weights) -> None:
         """Open the encoder, or the hub's model."""

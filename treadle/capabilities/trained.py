@@ -19,6 +19,7 @@ import numpy as np
 from treadle.bundle import Manifest
 from treadle.capabilities.catalog import Entry, TrainedSource, entries_of
 from treadle.errors import BadData
+from treadle.onnx_session import open_session
 from treadle.packing import Packer
 from treadle.settings import Settings
 
@@ -199,7 +200,7 @@ class TrainedClassifier:
         self._asked = self._embedder.parse({})
         self._places = vectors.places
         self._packer = Packer(manifest.packed) if manifest.packed is not None else None
-        self._session = _session(head.onnx)
+        self._session = open_session(head.onnx)
         self._try(manifest)
 
     def chances(self, inputs: Sequence[Any]) -> np.ndarray:
@@ -225,12 +226,3 @@ class TrainedClassifier:
             raise BadData(
                 f"Version {manifest.version} of '{manifest.model}' does not give the answers it was registered with."
             )
-
-
-def _session(onnx: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])

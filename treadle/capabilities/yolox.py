@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from treadle.capabilities.network import open_network
+from treadle.capabilities.network import open_named
 from treadle.capabilities.overlaps import suppress
 from treadle.capabilities.pictures import Picture, resize
 
@@ -48,9 +48,7 @@ class Yolox:
     """
 
     def __init__(self, folder: Path, files: tuple[str, ...]) -> None:
-        model, names = files
-        self.names = (folder / names).read_text(encoding="utf-8").splitlines()
-        self._network = open_network(folder / model)
+        self._network, self.names = open_named(folder, files)
         self._cells, self._strides = _grid()
 
     def detect(self, picture: Picture, least: float) -> Detected:

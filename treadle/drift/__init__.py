@@ -5,7 +5,7 @@ in plain words how the verdict is made, and how often it errs.
 """
 
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
-from treadle.drift.rule import judge
+from treadle.drift.rule import judge, say_waiting
 
 __all__ = [
     "ColumnDrift",
@@ -17,4 +17,5 @@ __all__ = [
     "Reference",
     "Window",
     "judge",
+    "say_waiting",
 ]

@@ -168,7 +168,7 @@ def _concluded(
         inputs += f"; losses left out, since they are not finite: {absurd}"
     odd = "".join(f" {f.said}" for f in judged.findings if f.kind == "schema")
     lasting = judged.persistence is not None and judged.persistence.looks >= judged.persistence.needed
-    waiting = "" if judged.persistence is None or lasting else _say_waiting(judged.persistence)
+    waiting = "" if judged.persistence is None or lasting else say_waiting(judged.persistence)
     if judged.quality is not None:
         lost = lasting and (is_lost(judged.quality) or bool(slices))
         reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs)
@@ -192,7 +192,8 @@ def _say_moved(moved: Sequence[Finding]) -> str:
     return said + (f"; {' and '.join(rest)} are distributed differently than at training" if rest else "")
 
 
-def _say_waiting(persistence: Persistence) -> str:
+def say_waiting(persistence: Persistence) -> str:
+    """That a finding waits for other looks, as the end of a reason."""
     return f" Likely, but not certain: {persistence.looks} of the {persistence.needed} looks needed saw it."
 
 

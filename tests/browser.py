@@ -78,11 +78,16 @@ class Tab:
         self.wait(lambda: self._loaded)
 
     def wait(self, done: Any) -> None:
-        """Wait until something is so."""
+        """Wait until something is so.
+
+        The pause is ours, not the page's: a page that may not run scripts has no timers, and one that is being left
+        takes its promises with it.
+        """
         end = time.monotonic() + DEADLINE_S
         while not done():
             assert time.monotonic() < end, "the page did not come so far"
-            self.evaluate("new Promise((done) => setTimeout(done, 50))")
+            time.sleep(0.05)
+            self.call("Browser.getVersion")  # whatever happened meanwhile is noted on the way
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, or of the promise that it gives."""

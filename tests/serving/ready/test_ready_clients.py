@@ -212,7 +212,9 @@ def test_every_capability_of_the_table_answers_over_http(url):
 
 def test_what_is_generated_is_never_html(url):
     reply = httpx.post(
-        f"{url}/v1/ready/similar-items", json={"inputs": "x", "parameters": {"items": ["<script>alert(1)</script>"]}}
+        f"{url}/v1/ready/similar-items",
+        json={"inputs": "x", "parameters": {"items": ["<script>alert(1)</script>"]}},
+        timeout=60,
     )
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["x-content-type-options"] == "nosniff"

@@ -14,10 +14,10 @@ from types import FrameType
 
 import uvicorn
 
-from serving import logs
-from serving.admission import Admission
 from serving.app import create_app
-from serving.http import Connection, sweep
+from serving.door.admission import Admission
+from serving.door.http import Connection, sweep
+from serving.telemetry import logs
 from treadle.errors import TreadleError
 from treadle.settings import Settings
 

@@ -1,0 +1,459 @@
+"""The predict and feedback routes: raw ASGI endpoints, since validation by pydantic would cost more than the model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar, cast
+
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.decode import (
+    decode_feedback,
+    decode_predict,
+    event_times,
+    refuse_repeated_keys,
+    rows_of,
+    to_columns,
+)
+from serving.answering.writer import LedgerWriter
+from serving.door.access import principal_of
+from serving.door.admission import Admission, Overloaded
+from serving.door.limits import whole_body
+from serving.door.quota import Quota
+from serving.models.champions import Champions
+from serving.models.model import ServedModel
+from serving.problem_details import BadRequest, status_of
+from serving.protocols.protocol import Answered, Asked, Protocol, Reply
+from serving.releasing.candidate import Outcome
+from serving.releasing.releases import Live, Releases, caller_of
+from serving.telemetry.logs import mark, note_model, note_rows
+from serving.telemetry.metrics import Metrics
+from treadle.errors import NotFound, TreadleError
+from treadle.ledger import Counts, Entry, Exchange, Feedback, Journal, Ledger, on_their_way
+from treadle.ledger.records import to_us
+from treadle.settings import Settings
+
+T = TypeVar("T")
+R = TypeVar("R")
+Spend = Callable[[int], None]
+"""Counts rows against somebody's limit, or raises `TooMany`."""
+INLINE_BYTES = 12_800
+"""Larger bodies are answered in a thread, so that they hold up nobody."""
+FRESH_S = 60.0
+"""Ids younger than this may be on their way into the ledger still, when a label comes for them."""
+JOURNAL_DEADLINE_S = 3.0
+_encode = msgspec.json.Encoder().encode
+
+
+class Worked(NamedTuple):
+    """What a route's work gave: the version that did it, rows or labels, and the response's content."""
+
+    model: ServedModel
+    rows: int
+    content: bytes
+
+
+class Endpoints:
+    """What the routes need, and the routes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        champions: Champions,
+        writer: LedgerWriter,
+        journal: Journal,
+        ledger: Ledger,
+        metrics: Metrics,
+        admission: Admission,
+        quota: Quota,
+        releases: Releases,
+    ) -> None:
+        self.settings = settings
+        self.champions = champions
+        self.writer = writer
+        self.journal = journal
+        self.ledger = ledger
+        self.metrics = metrics
+        self.admission = admission
+        self.quota = quota
+        self.releases = releases
+
+    async def predict(self, request: Request) -> Response:
+        """Answer rows with the champion, once they are on their way into the ledger."""
+        return await self.counted("predict", request, self._predict)
+
+    async def feedback(self, request: Request) -> Response:
+        """Take labels of earlier predictions; all of them or none."""
+        return await self.counted("feedback", request, self._feedback)
+
+    async def counted(
+        self, route: str, request: Request, work: Callable[[ServedModel, bytes, Request], Awaitable[Worked]]
+    ) -> Response:
+        """Do the work of a route, and count how it ended."""
+        begun = time.perf_counter()
+        model = None
+        try:
+            self.admission.check()
+            model = self.champions.get(request.path_params["name"])
+            note_model(model.name, model.version)
+            async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
+                mark("receive")
+                with self.admission.admitted():
+                    worked = await work(model, body, request)
+        except Exception as error:
+            self.failed(model, route, error)
+            raise
+        note_model(worked.model.name, worked.model.version)
+        note_rows(worked.rows)
+        self.metrics.answered(worked.model, route, worked.rows, time.perf_counter() - begun)
+        return Response(worked.content, media_type="application/json")
+
+    def spend_of(self, request: Request) -> Spend:
+        """Counts rows against the limit of whoever asks."""
+        return partial(self.quota.take, principal_of(request.scope))
+
+    async def _predict(self, model: ServedModel, body: bytes, request: Request) -> Worked:
+        """Answer a body, and see that the ledger gets it."""
+
+        def read(model: ServedModel) -> Asked:
+            return read_body(model, body, self.settings.max_rows)
+
+        def record(answered: Answered, said: bytes) -> Sequence[Entry | Exchange]:
+            return as_it_went(answered, body, said) or ledger_entries(answered)
+
+        talk = Talk(read, lambda a: encode_answers(a.model, a.ids, a.values), self.spend_of(request), record)
+        done = await self._by_whom(model, len(body), talk, caller_of(request))
+        return Worked(done.answered.model, done.answered.asked.count, done.said)
+
+    async def _by_whom(self, model: ServedModel, size: int, talk: Talk[T], caller: bytes) -> Done[T]:
+        """Answer by the champion, or by a canary that this caller gets; a canary's failure is the champion's turn."""
+        live = self.releases.choose(model.name, caller)
+        missed = None
+        if live is not None:
+            found = await self._by_canary(live, size, talk)
+            if isinstance(found, Done):
+                return found
+            missed = found
+        done = await self._at_once_or_in_thread(model, size, lambda: self._by_champion(model, talk))
+        await self.keep(done.entries, done.own_ids)
+        if live is not None and missed is not None:  # the champion could: so it was not the caller's fault
+            live.saw(missed, done.answered.asked.count)
+        answered = done.answered
+        self.releases.shadow(
+            answered.model, lambda: answered.asked.columns, answered.values, answered.ids, done.seconds
+        )
+        return done
+
+    async def _by_canary(self, live: Live, size: int, talk: Talk[T]) -> Done[T] | Outcome:
+        """The candidate's answer, wholly; or how it failed."""
+        model = live.candidate.model
+        try:
+            asked = await self._in_thread_if_large(size, lambda: talk.read(model))
+        except TreadleError:  # if the champion reads it, the candidate is to blame
+            return Outcome("error")
+        talk.spend_once(asked.count)
+        outcome = await live.candidate.answer(asked.columns, asked.count)
+        mark("infer")
+        if outcome.values is None:
+            return outcome
+        try:
+            done = talk.done(model, asked, outcome.values, outcome.seconds)
+        except Exception:  # noqa: BLE001 - an answer that cannot be written is none; the champion's turn says whose fault it is
+            return Outcome("error")
+        await self.keep(done.entries, done.own_ids)
+        live.saw(outcome, asked.count)
+        return done
+
+    def _by_champion(self, model: ServedModel, talk: Talk[T]) -> Done[T]:
+        """The champion's answer; where a new one has none, that of the one before."""
+        try:
+            return talk.by(model)
+        except Exception as error:
+            spare = self.champions.spare(model)
+            if spare is None or (isinstance(error, TreadleError) and not isinstance(error, NoAnswer)):
+                raise
+        done = talk.by(spare)
+        self.releases.failed(model)
+        return done
+
+    async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
+        return self.admission.at_once(work) if size < INLINE_BYTES else await self.in_thread(work)
+
+    async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
+        """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
+        if size < INLINE_BYTES and model.session.is_open:
+            return self.admission.at_once(work)
+        return await self.in_thread(work)
+
+    async def in_thread(self, work: Callable[[], R]) -> R:
+        """Do a large piece of work beside the loop, with the few others that may be under way."""
+        in_context = partial(copy_context().run, work)  # what the thread logs names the request too
+        return await asyncio.get_running_loop().run_in_executor(self.admission.threads, in_context)
+
+    async def keep(self, entries: Sequence[Entry | Exchange], own_ids: bool) -> None:
+        """Return when the rows will be in the ledger whatever happens; ids of the caller's must be new, so those wait.
+
+        Raises:
+            Conflict: An id was answered before.
+            Unavailable: They cannot be written.
+        """
+        if own_ids:
+            await self.writer.write(cast("Sequence[Entry]", entries))  # an exchange has no ids of the caller's
+        elif self.journal.durable:
+            await asyncio.to_thread(self.journal.append, entries)
+        else:
+            self.journal.append(entries)
+        mark("journal")
+
+    async def speak(self, request: Request, protocol: Protocol, version: int | None = None) -> Response:
+        """Answer a request of another protocol with the champion, or with a version that the caller names."""
+        begun = time.perf_counter()
+        model = None
+        try:
+            self.admission.check()
+            model = await self._model(request.path_params["name"], version)
+            note_model(model.name, model.version)
+            async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
+                mark("receive")
+                with self.admission.admitted():
+                    answered, said = await self._exchange(model, protocol, body, request, pinned=version is not None)
+        except TreadleError as error:
+            self.failed(model, protocol.name, error)
+            said = protocol.refuse(error, request.url.path)
+        else:
+            note_model(answered.model.name, answered.model.version)
+            note_rows(answered.asked.count)
+            self.metrics.answered(answered.model, protocol.name, answered.asked.count, time.perf_counter() - begun)
+        return Response(said.content, said.status, dict(said.headers))
+
+    def failed(self, model: ServedModel | None, route: str, error: Exception) -> None:
+        """Count a request that was refused, or that failed."""
+        self.metrics.failed(model, route, status_of(error))
+        if isinstance(error, Overloaded):
+            self.metrics.overloaded()
+
+    async def _model(self, name: str, version: int | None) -> ServedModel:
+        if version is None:
+            return self.champions.get(name)
+        return await asyncio.to_thread(self.champions.pinned, name, version)
+
+    async def _exchange(
+        self, model: ServedModel, protocol: Protocol, body: bytes, request: Request, *, pinned: bool
+    ) -> tuple[Answered, Reply]:
+        def read(model: ServedModel) -> Asked:
+            return protocol.read(body, request.headers, model, self.settings.max_rows)
+
+        talk = Talk(read, protocol.write, self.spend_of(request))
+        # a compressed body may become a large one
+        size = INLINE_BYTES if "content-encoding" in request.headers else len(body)
+        if pinned:
+            done = await self._at_once_or_in_thread(model, size, lambda: talk.by(model))
+            await self.keep(done.entries, done.own_ids)
+        else:
+            done = await self._by_whom(model, size, talk, caller_of(request))
+        return done.answered, done.said
+
+    async def _feedback(self, model: ServedModel, body: bytes, request: Request) -> Worked:
+        asked = await asyncio.to_thread(decode_feedback, body, model.manifest, self.settings.max_rows)
+        self.spend_of(request)(len(asked.labels))
+        early = {label.id for label in asked.labels} if asked.keep_early else set[str]()
+        giver = principal_of(request.scope)
+        counts = await self._add_feedback(model.name, asked.labels, early, giver.key_id if giver else None)
+        said = {"accepted": counts.accepted, "repeated": counts.repeated}
+        notes = {name: count for name in ("early", "ahead") if (count := getattr(counts, name))}
+        return Worked(model, len(asked.labels), _encode(said | notes))
+
+    async def _add_feedback(
+        self, model: str, labels: Sequence[Feedback], early: set[str], key_id: str | None
+    ) -> Counts:
+        """Store labels; those of answers that are in the journal still wait for them a moment, and then in the ledger."""
+        end = time.monotonic() + (JOURNAL_DEADLINE_S if _any_fresh(labels) else 0)
+        while True:
+            try:
+                return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
+            except NotFound:
+                if time.monotonic() > end:
+                    break
+            await asyncio.sleep(0.05)
+        if _any_fresh(labels):  # the journal may be long, after an outage of the ledger
+            ids = {label.id for label in labels}
+            early = early | await asyncio.to_thread(on_their_way, self.settings.journal_dir, model, ids)
+        return await asyncio.to_thread(self.ledger.add_feedback, model, labels, early, key_id)
+
+
+def _any_fresh(labels: Sequence[Feedback]) -> bool:
+    """Whether an id was made a moment ago; ids of this service begin with their time (RFC 9562, version 7)."""
+    newest = f"{time.time_ns() // 1_000_000 - int(FRESH_S * 1000):012x}"
+    return any(len(label.id) == 32 and label.id[:12] > newest for label in labels)
+
+
+class NoAnswer(BadRequest):
+    """Rows to which a model has no finite answer."""
+
+
+class Done(NamedTuple, Generic[T]):
+    """A request that was answered, wholly by one version.
+
+    Attributes:
+        said: What goes back to the caller.
+        entries: What the ledger keeps.
+        seconds: How long the model took.
+    """
+
+    answered: Answered
+    said: T
+    entries: Sequence[Entry | Exchange]
+    seconds: float
+
+    @property
+    def own_ids(self) -> bool:
+        """Whether the caller chose the ids, which must be new then."""
+        return self.answered.asked.ids is not None
+
+
+class Talk(Generic[T]):
+    """One request, as whichever version answers it reads it and writes its answer.
+
+    Args:
+        read: The body as a version's columns.
+        write: The answer in the caller's protocol.
+        spend: Counts the rows, once, whoever answers in the end.
+        record: What the ledger keeps of an answer and of how it was written; its rows when left out.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[ServedModel], Asked],
+        write: Callable[[Answered], T],
+        spend: Spend,
+        record: Callable[[Answered, T], Sequence[Entry | Exchange]] | None = None,
+    ) -> None:
+        self.read = read
+        self._write = write
+        self._spend: Spend | None = spend
+        self._record = record or (lambda answered, _said: ledger_entries(answered))
+
+    def spend_once(self, rows: int) -> None:
+        """Count the rows.
+
+        Raises:
+            TooMany: The caller may not send so many rows now.
+        """
+        if self._spend is not None:
+            self._spend(rows)
+            self._spend = None
+
+    def by(self, model: ServedModel) -> Done[T]:
+        """Answer by a version in this process.
+
+        Raises:
+            BadRequest: Something of the body is wrong.
+            TooMany: The caller may not send so many rows now.
+        """
+        asked = self.read(model)
+        self.spend_once(asked.count)
+        mark("decode")
+        begun = time.perf_counter()
+        values = model.answer(asked.columns)
+        seconds = time.perf_counter() - begun
+        mark("infer")
+        check_finite(values)
+        return self.done(model, asked, values, seconds)
+
+    def done(self, model: ServedModel, asked: Asked, values: np.ndarray, seconds: float) -> Done[T]:
+        """What a version's answer becomes."""
+        answered = Answered(model, values, asked.ids or new_ids(asked.count), asked)
+        said = self._write(answered)
+        done = Done(answered, said, self._record(answered, said), seconds)
+        mark("encode")
+        return done
+
+
+def read_body(model: ServedModel, body: bytes, max_rows: int) -> Asked:
+    """Read a body of the own protocol.
+
+    Raises:
+        BadRequest: Something of the body is wrong.
+    """
+    request = decode_predict(body, max_rows)
+    columns = to_columns(request.rows, model.manifest)
+    refuse_repeated_keys(body, request)
+    times = event_times(request.at, len(request.rows))
+    return Asked(columns, len(request.rows), request.rows, request.ids, times)
+
+
+def encode_answers(model: ServedModel, ids: Sequence[str], values: np.ndarray) -> bytes:
+    """The own protocol's answer: which version gave it, and each row's prediction.
+
+    Args:
+        model: The version.
+        ids: Prediction ids, one a row.
+        values: Predictions (n,), or probabilities (n, n_classes).
+    """
+    predictions = [{"id": name, **answer} for name, answer in zip(ids, model.shape_answer(values), strict=True)]
+    return model.prefix + _encode(predictions) + b"}"
+
+
+def check_finite(answer: np.ndarray, begin: int = 0) -> None:
+    """Refuse what the model has no answer to, such as 1e300 where it learned from -20 to 40.
+
+    Args:
+        answer: Predictions (n,), or probabilities (n, n_classes).
+        begin: The number of the first row in its request.
+
+    Raises:
+        BadRequest: An answer is not finite.
+    """
+    finite = np.isfinite(answer)
+    if not finite.all():
+        row = begin + int(np.argwhere(~finite)[0][0])
+        raise NoAnswer(f"The model has no finite answer to row {row}; are its numbers in the right unit?", row=row)
+
+
+def new_ids(count: int) -> list[str]:
+    """Identifiers that sort by time (RFC 9562 UUIDs, version 7, as hex): they append to the ledger's index.
+
+    >>> [len(name) for name in new_ids(2)]
+    [32, 32]
+    """
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    noise = os.urandom(10 * count).hex()
+    ids = []
+    for begin in range(0, 20 * count, 20):
+        variant = "89ab"[int(noise[begin + 3], 16) & 3]
+        ids.append(f"{moment}7{noise[begin : begin + 3]}{variant}{noise[begin + 4 : begin + 19]}")
+    return ids
+
+
+def as_it_went(answered: Answered, body: bytes, said: bytes) -> list[Exchange]:
+    """A request of the own protocol as it came and went; whoever carries the journal takes its rows apart.
+
+    None where the caller chose ids or times, or where a column may not be kept.
+    """
+    model, asked = answered.model, answered.asked
+    if asked.ids is not None or asked.at is not None or model.redact is not None:
+        return []
+    return [Exchange(model.name, model.version, time.time_ns() // 1000, body, said)]
+
+
+def ledger_entries(answered: Answered) -> list[Entry]:
+    """An answer as the ledger keeps it."""
+    model, asked = answered.model, answered.asked
+    rows = rows_of(asked.columns, model.manifest) if asked.rows is None else asked.rows
+    if model.redact is not None:
+        rows = list(map(model.redact, rows))
+    answers = model.shape_answer(answered.values)
+    now = time.time_ns() // 1000
+    times = [now] * asked.count if asked.at is None else [to_us(at) for at in asked.at]
+    return [
+        Entry(name, model.name, model.version, at, now, _encode(row).decode(), _encode(answer).decode())
+        for name, at, row, answer in zip(answered.ids, times, rows, answers, strict=True)
+    ]

@@ -25,7 +25,7 @@ log = logging.getLogger("treadle.serving")
 
 FINISH_S = 15
 """Seconds that requests under way have to finish once the port is closed."""
-ACCEPTS = 16
+ACCEPTS = 32
 """Callers who can connect in one turn of the loop. libuv accepts one a turn and socket, so the one socket is listened to
 so many times; else in an overload, when turns are long, newcomers and health checks would wait for minutes."""
 

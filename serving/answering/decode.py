@@ -112,14 +112,14 @@ def _check_ids(ids: Sequence[str]) -> None:
             raise BadRequest(f"The id of row {row} must be 1 to {MAX_ID} printable characters.", row=row)
 
 
-def event_times(at: str | list[str] | None, rows: int) -> list[datetime]:
-    """The event time of each row; now, where none was sent.
+def event_times(at: str | list[str] | None, rows: int) -> list[datetime] | None:
+    """The event time of each row; `None`, which is now, where none was sent.
 
     Raises:
         BadRequest: One is not an ISO 8601 time.
     """
     if at is None:
-        return [datetime.now(UTC)] * rows
+        return None
     if isinstance(at, str):
         return [_moment(at, None, "at")] * rows
     return [_moment(text, row, "at") for row, text in enumerate(at)]

@@ -7,6 +7,7 @@ than a late answer, and what is begun is finished at full speed.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,11 @@ TOO_MUCH = "More requests are under way than can be answered soon; try again in 
 
 class Overloaded(Unavailable):
     """There is more to do than can be done soon."""
+
+
+def _give_way() -> None:
+    """Let the loop go first, and with it refusals and health checks: Linux has a nice value for each thread."""
+    os.nice(5)
 
 
 class Admission:
@@ -46,15 +52,20 @@ class Admission:
         self.requests = 0
         self.received = 0
         self._turn_s = 0.0
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict", initializer=_give_way)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many are under way as there may be, or this turn of the loop has done enough."""
+        return self.requests >= self._most_requests or self._turn_s > TURN_S
 
     def check(self) -> None:
-        """Refuse when as many are under way as there may be, or this turn of the loop has done enough.
+        """Refuse when it is full.
 
         Raises:
             Overloaded: It is so.
         """
-        if self.requests >= self._most_requests or self._turn_s > TURN_S:
+        if self.full:
             raise Overloaded(TOO_MUCH)
 
     def at_once(self, work: Callable[[], R]) -> R:

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Connection(HttpToolsProtocol):
         self._held: list[bytes] | None = None  # the body of a request that may be the lane's
         self._name = ""
         self._in_lane = False
+        self._refused = False  # what still arrives of this request is dropped
         self._arriving_since: float | None = None
         self._headers_arrived = False
         self._unread_since: float | None = None
@@ -83,52 +85,61 @@ class Connection(HttpToolsProtocol):
         self._arriving_since, self._headers_arrived, self._idle_since = self.loop.time(), False, None
 
     def on_headers_complete(self) -> None:
-        """Hold what may be the lane's until its body is there."""
+        """Hold what may be the lane's until its body is there; refuse a large one at once when there is too much to do."""
         self._headers_arrived = True
-        if self._is_for_lane():
+        length = self._length_if_plain()
+        if 0 <= length <= LANE_BYTES:
             self._held = []
-        else:
+        elif length < 0 or not self._refuse_if_full():
             self._to_app()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._held is None:
-            super().on_body(body)
-        else:
+        if self._held is not None:
             self._held.append(body)
+        elif not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._arriving_since = None
-        if self._held is None or self._lane is None:
+        if self._refused:
+            self._refused, self._idle_since = False, self.loop.time()
+        elif self._held is None or self._lane is None:
             super().on_message_complete()
         elif self._lane.take(self, self._name, b"".join(self._held)):
             self._in_lane = self._held is not None  # else it was refused
         else:
             self.hand_over()
 
-    def _is_for_lane(self) -> bool:
-        """Whether this is a small JSON predict request on a connection with nothing else going on."""
+    def _refuse_if_full(self) -> bool:
+        """Refuse before the body is there, as the app would, but without a task for it."""
+        if self._lane is not None and self._admission is not None and self._admission.full:
+            self._refused = self._lane.refuse(self, self._name)
+        return self._refused
+
+    def _length_if_plain(self) -> int:
+        """The body's length, if this is a plain JSON predict request on a connection with nothing else going on; else -1."""
         found = PREDICT.fullmatch(self.url) if self._lane is not None else None
         parser: Any = self.parser
         if found is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
-            return False
+            return -1
         busy = self.cycle is not None and not self.cycle.response_complete
         draining = self._admission is not None and self._admission.draining
         if busy or draining or self.flow.write_paused or not parser.should_keep_alive():
-            return False
+            return -1
         name = found[1].decode()
         client = self.client[0] if self.client else None
         if self._guard is None or self._guard.admit_at_once(self.headers, client, name) is None:
-            return False
+            return -1
         length = -1
         for header, value in self.headers:
             if header in SPECIAL or (header == b"content-type" and not value.startswith(b"application/json")):
-                return False
+                return -1
             if header == b"content-length":
                 length = int(value)  # the parser has checked it
         self._name = name
-        return 0 <= length <= LANE_BYTES
+        return length
 
     def _to_app(self) -> None:
         """Begin the request as uvicorn would have."""
@@ -154,9 +165,7 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, error: TreadleError) -> None:
         """Send what the app would say, but at once: in an overload there is no time for a task a refusal."""
-        response = problem(error.status, error.title, str(error), self.url.decode("ascii"))
-        first = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode()
-        self._say(first + _lines(response.raw_headers) + SAFE, bytes(response.body))
+        self._say(*_refusal(error.status, error.title, str(error), self.url))
 
     def _say(self, head: bytes, content: bytes) -> None:
         self._held, self._in_lane = None, False
@@ -233,6 +242,14 @@ class _PlainPost:
 
 
 _PLAIN_POST: Any = _PlainPost()
+
+
+@lru_cache(maxsize=256)
+def _refusal(status: int, title: str, detail: str, url: bytes) -> tuple[bytes, bytes]:
+    """Head and body of a refusal; those of one overload are all the same."""
+    response = problem(status, title, detail, url.decode("ascii"))
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return first + _lines(response.raw_headers) + SAFE, bytes(response.body)
 
 
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

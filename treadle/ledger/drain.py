@@ -35,7 +35,7 @@ class Drain:
     Args:
         folder: The journals' folder.
         open_ledger: Opens the ledger when it is needed first, and again until it can be opened.
-        nice: The priority of its thread: callers wait for a processor, rows on their way do not.
+        nice: By how much its thread steps back: callers wait for a processor, rows on their way do not.
     """
 
     def __init__(self, folder: Path, open_ledger: Callable[[], Ledger], nice: int = 0) -> None:
@@ -60,7 +60,7 @@ class Drain:
 
     def _run(self) -> None:
         if self._nice:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)  # of this thread alone (Linux)
+            os.nice(self._nice)  # of this thread alone: Linux has a nice value for each
         pause = PAUSE_S
         while not self._stop.wait(pause):
             pause = PAUSE_S if self._carried() else BACK_OFF_S

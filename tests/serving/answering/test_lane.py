@@ -5,24 +5,28 @@ import json
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+import uvicorn
 
 from serving.answering import lane
 from serving.answering.decode import decode_predict, to_columns
 from serving.answering.lane import Lane
 from serving.answering.typed import TypedRows
+from serving.app import create_app
 from serving.door.admission import TOO_MUCH, Overloaded
-from serving.door.http import Connection
+from serving.door.http import LANE_BYTES, Connection
 from serving.models.champions import Champions
 from serving.releasing.releases import Releases
 from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import COLUMNS, ROW
-from treadle.ledger import Journal, Ledger
+from treadle.ledger import Exchange, Journal, Ledger
+from treadle.ledger.journal import read_frames
 from treadle.models.bundle import Manifest
 
 pytestmark = pytest.mark.e2e
@@ -254,3 +258,64 @@ def test_a_refusal_of_the_lane_is_the_apps(client, monkeypatch):
     assert (first, json.loads(content)) == ("HTTP/1.1 503 Service Unavailable", reply.json())
     assert headers["retry-after"] == "1"
     assert {**headers, "x-request-id": ""} == {**reply.headers, "date": "today", "x-request-id": ""}
+
+
+@contextmanager
+def served(home):
+    """The app as a worker serves it, in a thread of this process; and where it listens."""
+    app = create_app(home.settings, drains=False)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield app, listening.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listening.close()
+
+
+def post(body):
+    head = (
+        f"POST {PREDICT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    )
+    return head.encode() + b"\r\n\r\n"
+
+
+def reply(reader):
+    """Status, headers and body of the next answer on a connection."""
+    status = int(reader.readline().split()[1])
+    headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(reader.readline, b"\r\n"))
+    return status, headers, reader.read(int(headers["content-length"]))
+
+
+def test_a_large_request_is_refused_before_its_body_is_there_and_its_connection_goes_on(home):
+    body = json.dumps({"rows": [ROW] * 400}).encode()
+    assert len(body) > LANE_BYTES
+    with served(home) as (app, address), socket.create_connection(address, timeout=30) as caller:
+        reader, admission = caller.makefile("rb"), app.state.admission
+        most, admission._most_requests = admission._most_requests, 0
+        caller.sendall(post(body))
+        status, headers, said = reply(reader)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(said)["detail"] == TOO_MUCH
+        admission._most_requests = most
+        caller.sendall(body + post(body) + body)
+        status, _, said = reply(reader)
+        assert (status, len(json.loads(said)["predictions"])) == (200, 400)
+        assert "treadle_refused_total 1.0" in httpx.get("http://{}:{}/metrics".format(*address)).text
+
+
+@pytest.mark.parametrize("rows", [1, 400])
+def test_requests_of_any_size_go_into_the_journal_as_they_came(home, rows):
+    body = json.dumps({"rows": [ROW] * rows}).encode()
+    with served(home) as (_, address), socket.create_connection(address, timeout=30) as caller:
+        caller.sendall(post(body) + body)
+        status, _, said = reply(caller.makefile("rb"))
+        assert status == 200
+        (path,) = home.settings.journal_dir.glob("*.journal")
+        ((_, (record,)),) = read_frames(path.read_bytes())
+    assert Exchange(*record)[3:] == (body, said)

@@ -25,6 +25,8 @@ CARRIED = "carried"
 """The file that is touched whenever everything was carried."""
 BACK_OFF_S = 1.0
 ROWS_A_COMMIT = 2_000
+PORTION = 1 << 20
+"""Bytes that are read at once: after an outage the files are large, and memory that was needed once is not given back."""
 
 
 class Drain:
@@ -110,13 +112,19 @@ class Drain:
 
     def _carry(self, path: Path) -> int:
         """Carry the new frames of a file; remove it once its writer is gone and all of it was carried."""
-        begin = self._offsets.get(path, 0)
+        rows, size = 0, PORTION
         with path.open("rb") as file:
             writer_gone = _locked(file.fileno())  # and held until the file is removed: no writer can come to it
-            file.seek(begin)
-            content = file.read()
-            rows, end = self._commit(content) if content else (0, 0)
-            self._offsets[path] = begin + end
+            while True:
+                begin = self._offsets.get(path, 0)
+                file.seek(begin)
+                content = file.read(size)
+                count, end = self._commit(content) if content else (0, 0)
+                rows += count
+                self._offsets[path] = begin + end
+                if len(content) < size:
+                    break
+                size = PORTION if end else 2 * size  # a frame may be longer than a portion
             if writer_gone:
                 if end < len(content):
                     log.warning("%s ends in a frame that was never acknowledged", path.name)

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from serving.answering.predict import Endpoints, check_finite, ledger_entries, new_ids
+from serving.answering.predict import Endpoints
+from serving.answering.talk import check_finite, ledger_entries, new_ids
 from serving.door.admission import Overloaded
 from serving.door.limits import BODY_DEADLINE_S
 from serving.models.model import ServedModel

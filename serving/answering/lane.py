@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from serving.answering.predict import encode_answers, new_ids
+from serving.answering.talk import encode_answers, new_ids
 from serving.door.admission import TOO_MUCH, TURN_S, Overloaded
 from serving.models.champions import Champions
 from serving.models.model import ServedModel

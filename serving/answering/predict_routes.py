@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from serving.answering import explain
 from serving.answering.batch_routes import Batches
-from serving.answering.predict import Endpoints, Talk, Worked, read_body
+from serving.answering.predict import Endpoints, Worked
+from serving.answering.talk import Talk, read_body
 from serving.models.model import ServedModel
 from serving.problem_details import BadRequest
 from serving.protocols.arrow import FORMS, media_type

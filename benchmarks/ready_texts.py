@@ -41,9 +41,10 @@ SPANISH = {
 }
 """English sentences, and translations that are right."""
 CAPITALS = {
-    "Argentina": "Buenos Aires", "Australia": "Canberra", "Austria": "Vienna", "Brazil": "Brasília", "Canada": "Ottawa", "China": "Beijing",
-    "Egypt": "Cairo", "Finland": "Helsinki", "France": "Paris", "Germany": "Berlin", "Greece": "Athens", "India": "New Delhi", "Italy": "Rome",
-    "Japan": "Tokyo", "Kenya": "Nairobi", "Norway": "Oslo", "Poland": "Warsaw", "Spain": "Madrid", "Turkey": "Ankara", "Vietnam": "Hanoi",
+    "Argentina": "Buenos Aires", "Australia": "Canberra", "Austria": "Vienna", "Brazil": "Brasília", "Canada": "Ottawa",
+    "China": "Beijing", "Egypt": "Cairo", "Finland": "Helsinki", "France": "Paris", "Germany": "Berlin", "Greece": "Athens",
+    "India": "New Delhi", "Italy": "Rome", "Japan": "Tokyo", "Kenya": "Nairobi", "Norway": "Oslo", "Poland": "Warsaw",
+    "Spain": "Madrid", "Turkey": "Ankara", "Vietnam": "Hanoi",
 }  # fmt: skip
 """Countries and their capitals, as a language model should know them."""
 SUMS = [(7, 5), (12, 9), (23, 14), (31, 6), (48, 27), (9, 9), (15, 15), (60, 25), (17, 8), (33, 44)]

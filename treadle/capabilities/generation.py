@@ -147,7 +147,7 @@ class Converted:
         return map(iter, drawn)
 
     def _named(self, tokens: Sequence[int]) -> list[str]:
-        return [self._tokenizer.id_to_token(token) for token in tokens]
+        return [str(self._tokenizer.id_to_token(token)) for token in tokens]
 
     def _drawing(self, sampling: Sampling) -> dict[str, Any]:
         greedy = sampling.temperature == 0

@@ -20,8 +20,8 @@ import pandas as pd
 
 from treadle.drift import Reference, Window, judge
 from treadle.project import Watch
-from treadle.schema import Column
 from treadle.settings import quiet_telemetry
+from treadle.tables.schema import Column
 
 REFERENCE_ROWS = 5000
 WINDOWS_A_REFERENCE = 10

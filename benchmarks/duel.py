@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from treadle.duel import Bout, Duel, hold_duel
 from treadle.problems import load_problem
 from treadle.project import Promote
-from treadle.schema import Column, Schema
+from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.tables.schema import Column, Schema
 
 DAYS, HOURS = 14, 24
 HELD_DAYS = 12

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT, conform, infer_schema, read_table
 from treadle.families import load_family
+from treadle.learning.reference import make_reference
 from treadle.problems import Problem, load_problem
 from treadle.project import Project, read_project
 from treadle.quality.estimator import Estimator, make_estimator
 from treadle.quality.impact import judge_impact
 from treadle.quality.loss_model import LOSS
 from treadle.quality.use import column_use
-from treadle.reference import make_reference
-from treadle.schema import Schema
 from treadle.settings import CHECKOUT
+from treadle.tables.data import AT, conform, infer_schema, read_table
+from treadle.tables.schema import Schema
 
 SEED = 0
 Trait = Callable[[pd.DataFrame], pd.Series]

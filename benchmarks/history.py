@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.streams import Stream, bikes, chicago
-from treadle.data import AT
 from treadle.families import load_family
-from treadle.history import Choice, History, choose
+from treadle.learning.history import Choice, History, choose
 from treadle.problems import load_problem
+from treadle.tables.data import AT
 
 LINE = "{:<16}{:>10}{:>14}"
 

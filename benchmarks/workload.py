@@ -14,19 +14,19 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
-from treadle.data import conform, load_schema
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED
 from treadle.keys import Role, create_key
 from treadle.ledger import Ledger, Version
-from treadle.onnx_export import frame_to_inputs, pack, run_onnx
+from treadle.models.bundle import Manifest, ManifestColumn, Smoke, write_bundle
+from treadle.models.onnx_export import frame_to_inputs, pack, run_onnx
+from treadle.models.signing import signer
+from treadle.models.trust import begin_signing
 from treadle.problems import load_problem
 from treadle.project import load_project
-from treadle.reading import read_table
 from treadle.settings import Settings
-from treadle.signing import signer
-from treadle.trust import begin_signing
+from treadle.tables.data import conform, load_schema
+from treadle.tables.reading import read_table
 
 MODEL = "wide"
 ROWS = 20_000
@@ -123,7 +123,7 @@ def _save_for_mlflow(model: Any, schema: Any, folder: Path) -> None:
     """The pipeline as Treadle logs it to MLflow: skops, with a signature."""
     from mlflow import sklearn as flavor
 
-    from treadle.tracking import requirements, signature_of
+    from treadle.models.tracking import requirements, signature_of
 
     flavor.save_model(
         model, str(folder), signature=signature_of(schema), serialization_format="skops",

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from console.keys import whoami
-from treadle.alerts import KINDS
-from treadle.channels import BadChannels, read_channels
-from treadle.courier import Courier
+from treadle.alerting.alerts import KINDS
+from treadle.alerting.channels import BadChannels, read_channels
+from treadle.alerting.courier import Courier
 from treadle.errors import BadData, TreadleError, nearest
 from treadle.ledger import AlertBook, Ledger
 from treadle.project import check_name, parse_duration

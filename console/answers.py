@@ -67,7 +67,7 @@ def trained(summary: dict[str, Any]) -> str:
 
 def watched(look: dict[str, Any]) -> str:
     """One look at the newest window, in the words of its page."""
-    from treadle.look import in_words
+    from treadle.pages.look import in_words
 
     words = in_words(look)
     files = {"Page": look.get("page"), "Evidently's report": look.get("report"), "Alert": look.get("alert")}

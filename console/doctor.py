@@ -210,7 +210,7 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
     if not Path(settings.mlruns_dir / "mlflow.db").is_file() and settings.mlflow_tracking_uri is None:
         return
     from treadle.ledger import Ledger
-    from treadle.registry import Registry
+    from treadle.models.registry import Registry
 
     drifted = Registry(settings, Ledger.open(settings)).drifted_aliases()
     for sentence in drifted:
@@ -221,9 +221,9 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
 
 def _governors(settings: Settings) -> Iterator[Finding]:
     """Whether a breaker is open, a retrain waits to begin, or labels are set aside."""
-    from treadle.governor import Governor
     from treadle.ledger import Ledger
     from treadle.ledger.set_aside import batches
+    from treadle.retraining.governor import Governor
 
     revision, head = _revisions(settings)
     if revision != head:

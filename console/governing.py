@@ -6,13 +6,13 @@ from typing import Any
 
 from console.keys import whoami
 from console.output import pairs, table
-from treadle.breaker import close_breaker
-from treadle.governor import Governor
 from treadle.ledger import Ledger
 from treadle.ledger import set_aside as aside
 from treadle.ledger.slots import last_slots
 from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
+from treadle.retraining.breaker import close_breaker
+from treadle.retraining.governor import Governor
 from treadle.settings import Settings
 
 

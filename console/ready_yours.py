@@ -92,8 +92,8 @@ def embed(settings: Settings, source: str, column: str, model: str | None, to: P
 
 def _texts(source: str, column: str) -> tuple[pd.DataFrame, list[str]]:
     """The other columns of a table, and its texts."""
-    from treadle.data import read_table
-    from treadle.values import as_text
+    from treadle.tables.data import read_table
+    from treadle.tables.values import as_text
 
     table = read_table(source)
     if column not in table:

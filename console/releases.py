@@ -9,9 +9,9 @@ from typing import Any
 from console.keys import whoami
 from treadle.errors import BadData, NotFound, Unavailable
 from treadle.ledger import Ledger, Release, Releases
+from treadle.models.registry import Registry
 from treadle.project import check_name, load_project
-from treadle.registry import Registry
-from treadle.rollout import begin_release
+from treadle.promotion.rollout import begin_release
 from treadle.settings import Settings
 
 

@@ -35,7 +35,7 @@ def replay_here(
     from treadle.project import load_project
     from treadle.replay import lay_out, read_stream, recommend, replay_policies
     from treadle.replay.walk import as_record
-    from treadle.turn import parse_moment
+    from treadle.retraining.turn import parse_moment
 
     project = load_project(name, settings)
     moment, length, late = parse_moment(start), read_duration("--every", every), read_duration("--delay", delay)

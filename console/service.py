@@ -55,7 +55,7 @@ def mend_registry(settings: Settings) -> None:
     """Finish registrations and promotions that a crash cut short; what ails MLflow must not keep the worker away."""
     from treadle.errors import TreadleError
     from treadle.ledger import Ledger
-    from treadle.registry import Registry
+    from treadle.models.registry import Registry
 
     try:
         for said in Registry(settings, Ledger.open(settings)).repair():

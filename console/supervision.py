@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from treadle.channels import has_channels
+from treadle.alerting.channels import has_channels
 from treadle.errors import Unavailable
 from treadle.settings import Settings
 

@@ -6,11 +6,11 @@ import getpass
 from pathlib import Path
 from typing import Any
 
-from treadle import signing
 from treadle.ledger import Ledger
+from treadle.models import signing
+from treadle.models.trust import begin_signing, sign_version
 from treadle.project import check_name
 from treadle.settings import Settings
-from treadle.trust import begin_signing, sign_version
 
 
 def list_keys(settings: Settings) -> list[dict[str, Any]]:

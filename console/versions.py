@@ -9,8 +9,8 @@ from console.keys import whoami
 from console.platform import redeploy
 from treadle.errors import BadData, NotFound
 from treadle.ledger import Ledger, ReadyCalls
+from treadle.models.registry import Registry
 from treadle.project import check_name, list_projects, load_project
-from treadle.registry import Registry
 from treadle.settings import Settings
 
 

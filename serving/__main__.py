@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from serving import logs
 from serving.parent import Parent
+from serving.telemetry import logs
 from treadle.errors import TreadleError
 from treadle.settings import Settings
 

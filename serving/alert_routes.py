@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request
 
-from serving.access import Denied, Principal, principal_of
+from serving.door.access import Denied, Principal, principal_of
 from treadle.ledger import AlertBook, Ledger
 from treadle.project import AlertKind
 

@@ -14,30 +14,32 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
-from serving import alert_routes, predict_routes, problem_details, scoring_routes, v2_routes
-from serving.access import COOKIE, Access, Denied, Principal, principal_of
-from serving.admission import Admission
-from serving.champions import Champions
-from serving.guard import Guard
-from serving.http import Deadlines
-from serving.lane import Lane
-from serving.last_good import open_ledger
-from serving.metrics import Metrics
-from serving.openapi import describe, example_request
+from serving import alert_routes, problem_details
+from serving.answering import predict_routes
+from serving.answering.lane import Lane
+from serving.answering.predict import Endpoints
+from serving.answering.writer import LedgerWriter
+from serving.door.access import COOKIE, Access, Denied, Principal, principal_of
+from serving.door.admission import Admission
+from serving.door.guard import Guard
+from serving.door.http import Deadlines
+from serving.door.quota import Quota
+from serving.door.routes import TRAINER
+from serving.door.sessions import add_sessions
+from serving.models.champions import Champions
+from serving.models.last_good import open_ledger
+from serving.openapi.description import describe, example_request
 from serving.overview import open_alerts, overview, summary
-from serving.predict import Endpoints
-from serving.quota import Quota
+from serving.protocols import scoring_routes, v2_routes
 from serving.ready import faces as ready_faces
 from serving.ready import hub as ready_hub
 from serving.ready import openai as ready_openai
 from serving.ready import routes as ready_routes
 from serving.ready.work import ReadyModels
-from serving.releases import Releases
-from serving.routes import TRAINER
-from serving.sessions import add_sessions
-from serving.standing import standings
-from serving.tracing import Tracing, open_tracing
-from serving.writer import LedgerWriter
+from serving.releasing.releases import Releases
+from serving.telemetry.metrics import Metrics
+from serving.telemetry.standing import standings
+from serving.telemetry.tracing import Tracing, open_tracing
 from treadle import __version__
 from treadle.face_register import FaceRegister
 from treadle.keys import refuse_open_address

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from serving.champions import Champions
-from treadle.bundle import Manifest
+from serving.models.champions import Champions
 from treadle.errors import BadProject, NotFound
-from treadle.governor import Governor
 from treadle.ledger import AlertBook, Champion, Ledger, QualityRows, Releases, VerdictRow
 from treadle.ledger.set_aside import batches
-from treadle.look import FOLDER, page_name
+from treadle.models.bundle import Manifest
+from treadle.pages.look import FOLDER, page_name
 from treadle.project import load_project
 from treadle.quality.words import say_quality
+from treadle.retraining.governor import Governor
 from treadle.settings import Settings
 
 DECISIONS = 8

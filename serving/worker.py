@@ -14,10 +14,10 @@ from types import FrameType
 
 import uvicorn
 
-from serving import logs
-from serving.admission import Admission
 from serving.app import create_app
-from serving.http import Connection, sweep
+from serving.door.admission import Admission
+from serving.door.http import Connection, sweep
+from serving.telemetry import logs
 from treadle.errors import TreadleError
 from treadle.settings import Settings
 
@@ -25,7 +25,7 @@ log = logging.getLogger("treadle.serving")
 
 FINISH_S = 15
 """Seconds that requests under way have to finish once the port is closed."""
-ACCEPTS = 16
+ACCEPTS = 32
 """Callers who can connect in one turn of the loop. libuv accepts one a turn and socket, so the one socket is listened to
 so many times; else in an overload, when turns are long, newcomers and health checks would wait for minutes."""
 

@@ -10,13 +10,13 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks.step import step
-from treadle.governor import Governor, Outcome, Standing
 from treadle.ledger import Ledger
 from treadle.ledger.triggers import Trigger
-from treadle.policy import harm_of
 from treadle.project import load_project
+from treadle.retraining.governor import Governor, Outcome, Standing
+from treadle.retraining.policy import harm_of
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
 
 EVENT = "treadle.retrain.requested"
 

@@ -10,16 +10,16 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.fit import Rehearsal, parts_of
 from tasks.step import step
-from treadle.data import AT
 from treadle.families.storage import load_model
-from treadle.plots import draw_plots, permutation_importance
+from treadle.learning.slices import slices
+from treadle.models.tracking import log_artifacts, log_metrics
+from treadle.pages.plots import draw_plots, permutation_importance
 from treadle.problems import load_problem, pick_metric
 from treadle.project import load_project
-from treadle.schema import Schema
+from treadle.retraining.turn import Rows, Scores, Turn
 from treadle.settings import Settings
-from treadle.slices import slices
-from treadle.tracking import log_artifacts, log_metrics
-from treadle.turn import Rows, Scores, Turn
+from treadle.tables.data import AT
+from treadle.tables.schema import Schema
 
 
 @step("evaluate model")

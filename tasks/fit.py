@@ -9,14 +9,14 @@ import pandas as pd
 
 from tasks.history import history_of
 from tasks.step import step
-from treadle.data import ROW, load_snapshot
 from treadle.families.storage import save_model
+from treadle.learning.recipe import fit_recipe
+from treadle.models.tracking import log_params
 from treadle.project import load_project
-from treadle.recipe import fit_recipe
-from treadle.schema import Schema
+from treadle.retraining.turn import Best, Rows, Turn
 from treadle.settings import Settings
-from treadle.tracking import log_params
-from treadle.turn import Best, Rows, Turn
+from treadle.tables.data import ROW, load_snapshot
+from treadle.tables.schema import Schema
 
 
 @dataclass(frozen=True)

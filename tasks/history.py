@@ -8,20 +8,20 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
-from treadle.data import load_snapshot
-from treadle.evidence import Evidence
 from treadle.families import load_family
-from treadle.history import Choice, History
+from treadle.learning.history import Choice, History
+from treadle.learning.recipe import keep_to_history, pick_history
+from treadle.learning.split import Split
 from treadle.ledger import Ledger
+from treadle.models.evidence import Evidence
+from treadle.models.registry import Registry
+from treadle.models.tracking import log_params, log_text
 from treadle.problems import load_problem
 from treadle.project import Project, load_project
-from treadle.recipe import keep_to_history, pick_history
-from treadle.registry import Registry
-from treadle.schema import Schema
+from treadle.retraining.turn import Parts, Rows, Turn
 from treadle.settings import Settings
-from treadle.split import Split
-from treadle.tracking import log_params, log_text
-from treadle.turn import Parts, Rows, Turn
+from treadle.tables.data import load_snapshot
+from treadle.tables.schema import Schema
 
 
 @step("choose history")

@@ -9,16 +9,16 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
-from treadle.data import SOURCE, digest, load_snapshot, snapshot
-from treadle.labeling import apply_rules, late_labels
 from treadle.ledger import Ledger
 from treadle.ledger.set_aside import Batch, batches
 from treadle.privacy import unknown_where_redacted
 from treadle.project import load_project
-from treadle.schema import Schema
+from treadle.retraining.suspicion import Examined, examine
+from treadle.retraining.turn import Rows, Turn, parse_moment
 from treadle.settings import Settings
-from treadle.suspicion import Examined, examine
-from treadle.turn import Rows, Turn, parse_moment
+from treadle.tables.data import SOURCE, digest, load_snapshot, snapshot
+from treadle.tables.labeling import apply_rules, late_labels
+from treadle.tables.schema import Schema
 
 
 @step("examine labels", retries=2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from prefect.artifacts import create_table_artifact
 
 from tasks.step import step
-from treadle.data import conform, digest, load_schema, read_table, snapshot
 from treadle.errors import BadProject, nearest
+from treadle.models.tracking import log_dataset
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
-from treadle.schema import Schema
+from treadle.retraining.turn import Rows, Turn
 from treadle.settings import Settings
-from treadle.tracking import log_dataset
-from treadle.turn import Rows, Turn
+from treadle.tables.data import conform, digest, load_schema, read_table, snapshot
+from treadle.tables.schema import Schema
 
 
 @step("load data", retries=2)

@@ -11,18 +11,18 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.step import step
-from treadle.answering import Answering, open_for_rows
 from treadle.errors import Conflict
-from treadle.labeling import event_days, late_labels
+from treadle.learning.losses import losses_of_answers
 from treadle.ledger import Ledger, Promotion, Row
-from treadle.losses import losses_of_answers
-from treadle.probation import Look, look_back
+from treadle.models.answering import Answering, open_for_rows
+from treadle.models.registry import Registry
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
-from treadle.registry import Registry
-from treadle.schema import Schema
+from treadle.promotion.probation import Look, look_back
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
+from treadle.tables.labeling import event_days, late_labels
+from treadle.tables.schema import Schema
 
 KIND = "probation"
 BY_HAND = "by-hand"  # the verdict of a promotion that a person made whatever the gate said

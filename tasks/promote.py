@@ -13,21 +13,21 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.evaluate import judge_part
 from tasks.fit import parts_of
 from tasks.step import step
-from treadle.answering import open_version
-from treadle.data import ROW
-from treadle.duel import Bout, Duel, hold_duel
 from treadle.errors import Conflict, NotFound
-from treadle.gate import FEWEST, Gate
-from treadle.labeling import event_days
 from treadle.ledger import Champion, Ledger, Releases
-from treadle.live import live_quality, say_live
+from treadle.models.answering import open_version
+from treadle.models.registry import Registry
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
-from treadle.registry import Registry
-from treadle.rollout import begin_release
-from treadle.schema import Schema
+from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.promotion.gate import FEWEST, Gate
+from treadle.promotion.live import live_quality, say_live
+from treadle.promotion.rollout import begin_release
+from treadle.retraining.turn import Registered, Rows, Turn, Verdict
 from treadle.settings import Settings
-from treadle.turn import Registered, Rows, Turn, Verdict
+from treadle.tables.data import ROW
+from treadle.tables.labeling import event_days
+from treadle.tables.schema import Schema
 
 
 @dataclass(frozen=True)

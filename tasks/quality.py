@@ -12,8 +12,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
 from treadle.errors import NotFound
-from treadle.evidence import Evidence
 from treadle.ledger import Ledger, QualityRows, QualityWindow, Row
+from treadle.models.evidence import Evidence
 from treadle.privacy import unknown_where_redacted
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project, load_project
@@ -23,9 +23,9 @@ from treadle.quality.impact import Impact, judge_impact
 from treadle.quality.storage import load_estimator, load_rows
 from treadle.quality.windows import MONDAY, SHOWN, Grid, figures, grid_of, track_record
 from treadle.quality.words import say_quality
-from treadle.schema import Schema
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
+from treadle.tables.schema import Schema
 from treadle.window import features_of
 
 MOST_ESTIMATED = 2000

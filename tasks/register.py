@@ -16,29 +16,29 @@ from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.promote import loses_at_once
 from tasks.step import step
-from treadle.bundle import Manifest, ManifestColumn, Smoke
-from treadle.card import Card, Score, render_card
-from treadle.data import AT
 from treadle.drift import Reference
-from treadle.evidence import Evidence
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED, load_model
-from treadle.labeling import audit_labels
+from treadle.learning.recipe import fit_recipe
+from treadle.learning.reference import keep_reference, make_reference, reference_from
 from treadle.ledger import Ledger
-from treadle.onnx_export import Parity, check_parity, frame_to_inputs, pack, run_onnx
+from treadle.models.bundle import Manifest, ManifestColumn, Smoke
+from treadle.models.evidence import Evidence
+from treadle.models.onnx_export import Parity, check_parity, frame_to_inputs, pack, run_onnx
+from treadle.models.registry import Candidate, Registry
+from treadle.models.tracking import log_metrics, log_model, log_text, set_tags
+from treadle.pages.card import Card, Score, render_card
 from treadle.privacy import check_columns
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.quality.estimator import make_estimator
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.quality.use import column_use
-from treadle.recipe import fit_recipe
-from treadle.reference import keep_reference, make_reference, reference_from
-from treadle.registry import Candidate, Registry
-from treadle.schema import Schema
+from treadle.retraining.turn import Registered, Rows, Scores, Turn
 from treadle.settings import CHECKOUT, Settings
-from treadle.tracking import log_metrics, log_model, log_text, set_tags
-from treadle.turn import Registered, Rows, Scores, Turn
+from treadle.tables.data import AT
+from treadle.tables.labeling import audit_labels
+from treadle.tables.schema import Schema
 
 SMOKE_ROWS = 5
 BACKGROUND_ROWS = 25

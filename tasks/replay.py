@@ -21,11 +21,11 @@ from prefect.artifacts import create_table_artifact
 
 from tasks import service
 from tasks.step import step
-from treadle.data import read_table
 from treadle.errors import BadData, NotFound, Unavailable
 from treadle.project import load_project, parse_duration
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
+from treadle.tables.data import read_table
 
 RETRAIN_DEADLINE_S = 600
 LABELS_A_REQUEST = 500

@@ -13,23 +13,23 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from tasks.step import step
-from treadle.alerts import notice_of_look, notice_of_stop
-from treadle.card import escape
-from treadle.comparison import Comparison, compare_column
-from treadle.courier import Courier
+from treadle.alerting.alerts import notice_of_look, notice_of_stop
+from treadle.alerting.courier import Courier
 from treadle.errors import TreadleError, Unavailable
-from treadle.evidence import Evidence
+from treadle.learning.reference import load_reference
 from treadle.ledger import AlertBook, Ledger, VerdictRow
-from treadle.look import FOLDER, in_words, moment, page_address, page_name
-from treadle.look_page import render_look
+from treadle.models.evidence import Evidence
+from treadle.models.registry import Registry
+from treadle.models.tracking import run_url
+from treadle.pages.card import escape
+from treadle.pages.comparison import Comparison, compare_column
+from treadle.pages.look import FOLDER, in_words, moment, page_address, page_name
+from treadle.pages.look_page import render_look
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
-from treadle.reference import load_reference
-from treadle.registry import Registry
-from treadle.schema import Column, Schema
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.tracking import run_url
-from treadle.turn import parse_moment
+from treadle.tables.schema import Column, Schema
 from treadle.window import features_of
 
 LOOKS_BEFORE = 8

@@ -12,13 +12,13 @@ import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.step import step
-from treadle.answering import open_version
-from treadle.data import conform_features, digest, read_table
 from treadle.errors import BadData
 from treadle.ledger import Ledger
+from treadle.models.answering import open_version
 from treadle.project import load_project
-from treadle.schema import Schema
 from treadle.settings import Settings
+from treadle.tables.data import conform_features, digest, read_table
+from treadle.tables.schema import Schema
 
 
 @dataclass(frozen=True)

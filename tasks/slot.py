@@ -11,11 +11,11 @@ from typing import Any, ParamSpec
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from treadle.governor import Governor
 from treadle.ledger import Ledger
 from treadle.ledger.slots import claim
-from treadle.policy import NIGHTLY
 from treadle.project import load_project
+from treadle.retraining.governor import Governor
+from treadle.retraining.policy import NIGHTLY
 from treadle.settings import Settings
 
 P = ParamSpec("P")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.step import step
-from treadle.data import load_snapshot
-from treadle.evidence import Evidence
+from treadle.learning.split import split_rows
 from treadle.ledger import Ledger
+from treadle.models.evidence import Evidence
 from treadle.project import load_project
-from treadle.schema import Schema
+from treadle.retraining.turn import Parts, Rows, Turn
 from treadle.settings import Settings
-from treadle.split import split_rows
-from treadle.turn import Parts, Rows, Turn
+from treadle.tables.data import load_snapshot
+from treadle.tables.schema import Schema
 
 
 @step("split data")

@@ -13,18 +13,18 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 
 from tasks.history import history_of
 from tasks.step import step
-from treadle.data import ROW, load_snapshot
-from treadle.evidence import Evidence
+from treadle.learning.search import Progress, SearchResult, SearchSpec, search
+from treadle.learning.warm_start import Rehearsed, disappointment
 from treadle.ledger import Champion, Ledger
+from treadle.models.evidence import Evidence
+from treadle.models.registry import Registry
+from treadle.models.tracking import log_trials, set_tags
 from treadle.problems import load_problem
 from treadle.project import Project, load_project
-from treadle.registry import Registry
-from treadle.schema import Schema
-from treadle.search import Progress, SearchResult, SearchSpec, search
+from treadle.retraining.turn import Best, Parts, Rows, Turn
 from treadle.settings import Settings
-from treadle.tracking import log_trials, set_tags
-from treadle.turn import Best, Parts, Rows, Turn
-from treadle.warm_start import Rehearsed, disappointment
+from treadle.tables.data import ROW, load_snapshot
+from treadle.tables.schema import Schema
 
 LOST = ("kept", "rejected")
 

@@ -14,10 +14,10 @@ from prefect.runtime import flow_run
 from treadle.cost import Meter, meter
 from treadle.errors import Conflict, TreadleError
 from treadle.ledger import Lease, Ledger
+from treadle.models.tracking import open_run, run_url
 from treadle.project import load_project
+from treadle.retraining.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
 from treadle.settings import Settings
-from treadle.tracking import open_run, run_url
-from treadle.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
 
 
 @contextmanager

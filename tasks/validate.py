@@ -11,15 +11,15 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 
 from tasks.step import step
-from treadle.data import digest, load_snapshot, snapshot
 from treadle.errors import BrokenTable
-from treadle.expectations import check, quarantine, write_suite
-from treadle.leaks import find_leaks
+from treadle.pages.validation_page import render_page
 from treadle.project import Project, load_project
-from treadle.schema import Schema
+from treadle.retraining.turn import Rows, Turn
 from treadle.settings import Settings
-from treadle.turn import Rows, Turn
-from treadle.validation_page import render_page
+from treadle.tables.data import digest, load_snapshot, snapshot
+from treadle.tables.expectations import check, quarantine, write_suite
+from treadle.tables.leaks import find_leaks
+from treadle.tables.schema import Schema
 
 
 def same_table_and_rules(_context: TaskRunContext, inputs: dict[str, object]) -> str:

@@ -11,20 +11,20 @@ import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.step import step
-from treadle.answering import open_for_rows
-from treadle.card import escape
 from treadle.drift import Judgement, Look, Reference, judge
 from treadle.errors import NotFound, Unavailable
-from treadle.evidence import Evidence
+from treadle.learning.reference import load_reference
 from treadle.ledger import Ledger, Row, VerdictRow
+from treadle.models.answering import open_for_rows
+from treadle.models.evidence import Evidence
+from treadle.models.registry import Registry
+from treadle.pages.card import escape
+from treadle.pages.reports import evidently_html
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
-from treadle.reference import load_reference
-from treadle.registry import Registry
-from treadle.reports import evidently_html
-from treadle.schema import Schema
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
+from treadle.tables.schema import Schema
 from treadle.window import features_of, in_hindsight, window_of
 
 MOST_LOOKS = 336  # two weeks of hourly looks

@@ -9,16 +9,16 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.step import step
-from treadle.alerts import notice_of_ready
+from treadle.alerting.alerts import notice_of_ready
+from treadle.alerting.courier import Courier
 from treadle.capabilities import load_capability
-from treadle.card import escape
-from treadle.courier import Courier
 from treadle.errors import TreadleError
 from treadle.ledger import AlertBook, Ledger, ReadyCalls, ReadyLook, ReadyVersion
+from treadle.pages.card import escape
 from treadle.project import Alerts
 from treadle.ready_look import AGAIN, MOST_LOOKS, in_words, judge_calls, moved, needed, split, too_few
+from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
-from treadle.turn import parse_moment
 
 
 @step("judge calls", retries=2)

@@ -53,7 +53,7 @@ def _toy_table():
 @pytest.fixture(scope="session")
 def toy(_toy_table):
     """Makes (schema, conformed frame) of the toy table for a problem."""
-    from treadle.data import conform, infer_schema
+    from treadle.tables.data import conform, infer_schema
 
     def make(problem):
         target, other = ("amount", "churned") if problem.endswith("regression") else ("churned", "amount")

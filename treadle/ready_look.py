@@ -15,7 +15,7 @@ import pandas as pd
 from treadle.drift import Finding, Judgement, Look, Reference, Window, judge, say_waiting
 from treadle.ledger import ReadyCall, ReadyLook
 from treadle.project import Watch
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 FIRST = 1000
 """Calls of a version that are what is normal."""

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from treadle.data import infer_schema, read_table
 from treadle.errors import BadData, Conflict
-from treadle.inference import no_column
+from treadle.learning.split import LEAST_TO_LEARN, MIN_ROWS
 from treadle.project import Data, check_name
-from treadle.schema import FEATURE_KINDS, Schema
 from treadle.settings import Settings
-from treadle.split import LEAST_TO_LEARN, MIN_ROWS
-from treadle.values import as_text, plain_number
+from treadle.tables.data import infer_schema, read_table
+from treadle.tables.inference import no_column
+from treadle.tables.schema import FEATURE_KINDS, Schema
+from treadle.tables.values import as_text, plain_number
 
 MOST_CLASSES = 20
 LEAST_OF_CLASS = 10

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT
 from treadle.drift import Window
-from treadle.hindsight import judging
-from treadle.labeling import event_days, late_labels
 from treadle.ledger import Row
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project
-from treadle.schema import Schema
+from treadle.promotion.hindsight import judging
+from treadle.tables.data import AT
+from treadle.tables.labeling import event_days, late_labels
+from treadle.tables.schema import Schema
 
 MOST_UNREADABLE = 0.5  # of a column's values; more is another type, not odd values
 

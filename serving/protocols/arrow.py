@@ -22,10 +22,10 @@ from typing import Protocol as Interface
 import msgspec
 import numpy as np
 
-from serving.model import ServedModel
+from serving.models.model import ServedModel
 from serving.problem_details import BadRequest
 from serving.protocols.protocol import Answered, Asked
-from treadle.bundle import Manifest
+from treadle.models.bundle import Manifest
 
 STREAM, FILE = "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"
 PARQUET, JSON = "application/vnd.apache.parquet", "application/json"

@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from serving.model import ServedModel
+from serving.models.model import ServedModel
 from treadle.errors import TreadleError
 
 

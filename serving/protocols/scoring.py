@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serving.decode import check_own_ids, event_times, read_column
-from serving.model import ServedModel
+from serving.answering.decode import check_own_ids, event_times, read_column
+from serving.models.model import ServedModel
 from serving.problem_details import BadRequest
 from serving.protocols.protocol import Answered, Asked, Reply
-from treadle.bundle import ManifestColumn
 from treadle.errors import TreadleError
+from treadle.models.bundle import ManifestColumn
 
 MOST_IDS = 32
 """So many prediction ids fit into a header; callers of larger requests bring their own."""

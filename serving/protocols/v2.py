@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serving.decode import to_columns
-from serving.model import ServedModel
+from serving.answering.decode import to_columns
+from serving.models.model import ServedModel
 from serving.problem_details import BadRequest, v2_refusal
 from serving.protocols.protocol import Answered, Asked, Reply
 from serving.protocols.v2_body import accepted, pack, shares, unpack
 from serving.protocols.v2_tensors import DATATYPES, Tensor, read_elements, write_binary
-from treadle.bundle import Manifest
 from treadle.errors import TreadleError, nearest
+from treadle.models.bundle import Manifest
 
 EXTENSIONS = ("binary_tensor_data",)
 _DATATYPE = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "datetime": "BYTES", "category": "BYTES"}

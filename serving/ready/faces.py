@@ -15,8 +15,8 @@ from multipart import parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.access import asking
-from serving.limits import whole_body
+from serving.door.access import asking
+from serving.door.limits import whole_body
 from serving.problem_details import BadRequest
 from serving.ready.body import FORM, JSON, form_parts, from_base64, parsed
 from serving.ready.routes import body_bytes, named

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.access import asking, principal_of
+from serving.door.access import asking, principal_of
 from serving.ready.work import Asked, ReadyModels
 from treadle.capabilities import Capability
 from treadle.capabilities.jobs import MOST_INPUTS, Job, Jobs

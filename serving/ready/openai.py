@@ -18,7 +18,7 @@ from multipart import parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from serving.limits import whole_body
+from serving.door.limits import whole_body
 from serving.problem_details import BadRequest
 from serving.ready import captions
 from serving.ready.body import FORM, JSON, form_parts, parsed

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from serving.limits import whole_body
+from serving.door.limits import whole_body
 from serving.problem_details import BadRequest
 from serving.ready import body, jobs
 from serving.ready.urls import Fetcher

@@ -13,11 +13,11 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
-from serving.access import asking, principal_of
-from serving.admission import Admission
-from serving.logs import mark, note_ready, note_rows
-from serving.metrics import Metrics
-from serving.quota import Quota
+from serving.door.access import asking, principal_of
+from serving.door.admission import Admission
+from serving.door.quota import Quota
+from serving.telemetry.logs import mark, note_ready, note_rows
+from serving.telemetry.metrics import Metrics
 from treadle.capabilities.catalog import Entry
 from treadle.capabilities.pool import Answering, Done, Pool
 from treadle.errors import TreadleError, Unavailable

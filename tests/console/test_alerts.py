@@ -16,7 +16,7 @@ from sqlalchemy import text
 from console.health import is_healthy
 from console.platform import environment
 from console.supervision import services
-from treadle.alerts import KINDS, Notice
+from treadle.alerting.alerts import KINDS, Notice
 from treadle.ledger import AlertBook, Ledger
 from treadle.settings import Settings
 

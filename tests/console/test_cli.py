@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from treadle.ledger import Ledger, Version
+from treadle.models.signing import make_key, own_key, signing_dir
 from treadle.settings import Settings
-from treadle.signing import make_key, own_key, signing_dir
 
 COMMANDS = [
     "init", "up", "down", "status", "train", "watch", "predict", "models", "promote", "rollback", "sign", "replay",

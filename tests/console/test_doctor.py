@@ -10,8 +10,8 @@ from console import doctor
 from console.doctor import _differs
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.project import load_project
+from treadle.retraining.suspicion import examine
 from treadle.settings import Settings
-from treadle.suspicion import examine
 
 pytestmark = pytest.mark.enable_socket
 

@@ -12,12 +12,12 @@ import pytest
 
 from console import governing
 from treadle.errors import NotFound
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.ledger.slots import claim
 from treadle.project import load_project
+from treadle.retraining.governor import Governor
+from treadle.retraining.suspicion import FUTURE, examine
 from treadle.settings import Settings
-from treadle.suspicion import FUTURE, examine
 
 NOW = datetime.now(UTC)
 

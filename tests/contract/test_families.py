@@ -7,8 +7,8 @@ import pytest
 from treadle.errors import BadData, BadProject, NotFound
 from treadle.families import FAMILIES, load_family
 from treadle.families.storage import load_model, save_model
-from treadle.onnx_export import check_parity, frame_to_inputs, pack, run_onnx
-from treadle.packing import Packer
+from treadle.models.onnx_export import check_parity, frame_to_inputs, pack, run_onnx
+from treadle.models.packing import Packer
 from treadle.problems import PROBLEMS, load_problem
 
 CASES = [(family, problem) for family in FAMILIES for problem in PROBLEMS if problem in load_family(family).problems]

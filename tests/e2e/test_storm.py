@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from tests.faults.scheduler import BEGAN
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.project import load_project
+from treadle.retraining.governor import Governor
 from treadle.settings import CHECKOUT, Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("platform")]

@@ -180,7 +180,7 @@ def test_each_look_has_a_page_that_prefect_mlflow_and_the_service_show(looks, se
     assert again["since"] == {"at": "2023-07-08T00:00:00+00:00", "looks": 2}
     shown = httpx.get(f"{service.rpartition('/v1/')[0]}/reports/orders/looks/{page.name}")
     assert shown.status_code == 200
-    from treadle.tracking import client
+    from treadle.models.tracking import client
 
     tags = client(Settings(home=home)).get_run(trained[1]["run_id"]).data.tags
     assert tags["treadle.look"].startswith("quality-loss at 2023-07-08 01:00 UTC: Mean loss")
@@ -245,7 +245,7 @@ def test_batch_scoring_gives_one_row_a_row(treadle, table, home, trained):
 
 
 def test_mlflow_has_the_run_its_trials_and_its_model(home, trained):
-    from treadle.tracking import client
+    from treadle.models.tracking import client
 
     mlflow = client(Settings(home=home))
     run = mlflow.get_run(trained[1]["run_id"])

@@ -18,16 +18,16 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy import text
 
-from treadle.bundle import Manifest, ManifestColumn, Smoke, write_bundle
-from treadle.data import conform, infer_schema
 from treadle.families import load_family
 from treadle.ledger import Ledger, Version
-from treadle.onnx_export import frame_to_inputs, run_onnx
+from treadle.models.bundle import Manifest, ManifestColumn, Smoke, write_bundle
+from treadle.models.onnx_export import frame_to_inputs, run_onnx
+from treadle.models.signing import Sign, signer
+from treadle.models.trust import begin_signing
 from treadle.problems import load_problem
 from treadle.project import Data
 from treadle.settings import Settings
-from treadle.signing import Sign, signer
-from treadle.trust import begin_signing
+from treadle.tables.data import conform, infer_schema
 
 MODEL = "energy"
 STEP = 1000.0

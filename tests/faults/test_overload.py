@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from serving.champions import Champions
-from serving.http import LANE_BYTES
-from serving.lane import MOST_ROWS
+from serving.answering.lane import MOST_ROWS
+from serving.door.http import LANE_BYTES
+from serving.models.champions import Champions
 from tests.faults.client import Figures, capacity, measure
 from tests.faults.installation import MODEL, eventually
 from tests.faults.service import Service

@@ -13,7 +13,7 @@ from tests.faults.service import Service
 from treadle.keys import Role, create_key
 from treadle.ledger.set_aside import batches
 from treadle.project import Project
-from treadle.suspicion import examine
+from treadle.retraining.suspicion import examine
 
 PROJECT = Project.model_validate(
     {"name": MODEL, "problem": "tabular-regression", "data": {"source": "energy.csv", "target": "load"}}

@@ -16,9 +16,9 @@ import pytest
 from console.platform import prefect_server, wait_for_server
 from tasks.decide import EVENT
 from tests.faults.scheduler import BEGAN
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction, Version
 from treadle.project import load_project
+from treadle.retraining.governor import Governor
 from treadle.settings import CHECKOUT, Settings
 
 YAML = """name: toy

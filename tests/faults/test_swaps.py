@@ -12,12 +12,12 @@ from tests.faults.client import Figures, Load
 from tests.faults.installation import MODEL, Installation, eventually, graph, graph_of_nan, installation_of, rows
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, is_mixed, predicts
-from treadle.bundle import MANIFEST, SIGNATURE
-from treadle.bundle import MODEL as ONNX
 from treadle.ledger import Ledger
+from treadle.models.bundle import MANIFEST, SIGNATURE
+from treadle.models.bundle import MODEL as ONNX
+from treadle.models.signing import signer
+from treadle.models.trust import begin_signing
 from treadle.settings import Settings
-from treadle.signing import signer
-from treadle.trust import begin_signing
 
 RATE = 100.0
 

@@ -22,11 +22,11 @@ from onnx import TensorProto, helper
 from starlette.testclient import TestClient
 
 from serving.app import create_app
-from treadle.bundle import Manifest, ManifestColumn, Packed, Smoke, write_bundle
 from treadle.ledger import Ledger, Version
+from treadle.models.bundle import Manifest, ManifestColumn, Packed, Smoke, write_bundle
+from treadle.models.signing import signer
+from treadle.models.trust import begin_signing
 from treadle.settings import CHECKOUT, Settings
-from treadle.signing import signer
-from treadle.trust import begin_signing
 
 COLUMNS = (
     ManifestColumn("temp", "number", nullable=True, low=-20, high=40, example=3.5),
@@ -242,9 +242,9 @@ def trained_client(trained: Trained) -> Iterator[TestClient]:
 
 def _train(trained: Trained, toy: Callable[..., Any], name: str, kind: str, *how: Any, **more: Any) -> None:
     from treadle.families.storage import TRUSTED
+    from treadle.models.registry import Candidate, Registry
+    from treadle.models.tracking import log_model, open_run
     from treadle.project import Project
-    from treadle.registry import Candidate, Registry
-    from treadle.tracking import log_model, open_run
 
     fitted = fit_toy(toy, name, kind, *how, **more)
     target = fitted.schema.target
@@ -288,10 +288,10 @@ def fit_toy(
     """Fit a family to the toy table, with some parameters other than its own and without some columns."""
     from tasks.register import make_manifest
     from treadle.families import load_family
-    from treadle.onnx_export import frame_to_inputs, pack
+    from treadle.models.onnx_export import frame_to_inputs, pack
     from treadle.problems import load_problem
     from treadle.project import Project
-    from treadle.turn import Rows, Scores
+    from treadle.retraining.turn import Rows, Scores
 
     problem, family = load_problem(kind), load_family(family_name)
     schema, frame = toy(kind)

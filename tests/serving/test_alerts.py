@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from tests.browser import needs_browser, open_browser
-from treadle.alerts import Notice
+from treadle.alerting.alerts import Notice
 from treadle.keys import Role, create_key
 from treadle.ledger import AlertBook
 from treadle.ledger.audit import last

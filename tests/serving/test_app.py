@@ -103,7 +103,7 @@ def test_a_label_dated_ahead_is_said_to_be(client):
 
 def test_a_label_is_kept_though_its_prediction_is_still_in_the_journal(home, monkeypatch):
     """The drain stands still for longer than a label waits; what it carries later has its label at once."""
-    monkeypatch.setattr("serving.predict.JOURNAL_DEADLINE_S", 0.1)
+    monkeypatch.setattr("serving.answering.predict.JOURNAL_DEADLINE_S", 0.1)
     with TestClient(create_app(home.settings, drains=False)) as client:
         (answer,) = client.post(PREDICT, json={"rows": [ROW]}).json()["predictions"]
         invented = {"id": answer["id"][:-4] + "0000", "label": 5}

@@ -10,12 +10,12 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from tests.browser import needs_browser, open_browser
-from treadle.inference import infer_schema
 from treadle.keys import Role, create_key
 from treadle.ledger import VerdictRow
-from treadle.look import page_address, page_name
-from treadle.look_page import render_look
+from treadle.pages.look import page_address, page_name
+from treadle.pages.look_page import render_look
 from treadle.project import Data
+from treadle.tables.inference import infer_schema
 
 AT = datetime(2011, 4, 1, tzinfo=UTC)
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -81,7 +81,7 @@ def test_somebody_signed_in_goes_from_the_console_to_the_look_to_the_report(home
 @needs_browser
 def test_evidentlys_report_opens_without_a_network_and_runs_apart_from_us(home, serve, tmp_path):
     pytest.importorskip("evidently")
-    from treadle.reports import evidently_html
+    from treadle.pages.reports import evidently_html
 
     rng = np.random.default_rng(0)
     rows = {"x": rng.normal(size=300), f"c{ATTACK}": rng.choice(["a", ATTACK], 300), "y": rng.normal(size=300)}

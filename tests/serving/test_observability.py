@@ -13,11 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from serving.app import create_app
+from tests.serving.conftest import ROW, Home
 from treadle.keys import Role, create_key
 from treadle.ledger import VerdictRow
 from treadle.settings import CHECKOUT
-
-from .conftest import ROW, Home  # noqa: TID252 - a test's own helpers
 
 DOCS = CHECKOUT / "docs"
 BOARD = json.loads((DOCS / "grafana" / "treadle.json").read_text(encoding="utf-8"))

@@ -10,11 +10,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.serving.conftest import ROW
+from tests.serving.test_server import Callers, ids_in
 from treadle.ledger import Ledger
 from treadle.settings import CHECKOUT
-
-from .conftest import ROW  # noqa: TID252 - a test's own helpers
-from .test_server import Callers, ids_in  # noqa: TID252
 
 pytestmark = pytest.mark.e2e
 PREDICT = "/v1/models/toy/predict"

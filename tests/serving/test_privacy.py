@@ -10,14 +10,13 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from serving.protocols.arrow import STREAM
-from treadle.bundle import Manifest, Smoke
+from tests.serving.conftest import COLUMNS, ROW, graph
 from treadle.erasure import erase
 from treadle.errors import BadProject
 from treadle.ledger.audit import last
+from treadle.models.bundle import Manifest, Smoke
 from treadle.privacy import privacy_key, pseudonym
 from treadle.project import Project
-
-from .conftest import COLUMNS, ROW, graph  # noqa: TID252 - a test's own helpers
 
 CANARY, OTHER = "canary-4711-person", "somebody-else-entirely"
 WAYS = 6

@@ -7,12 +7,12 @@ from nacl.signing import SigningKey
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from serving import champions as champions_module
 from serving.app import create_app
-from serving.champions import Champions
-from treadle.bundle import MODEL
+from serving.models import champions as champions_module
+from serving.models.champions import Champions
 from treadle.ledger.tables import audit
-from treadle.signing import signing_dir
+from treadle.models.bundle import MODEL
+from treadle.models.signing import signing_dir
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
 PREDICT = "/v1/models/toy/predict"

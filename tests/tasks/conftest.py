@@ -2,15 +2,15 @@
 
 import pytest
 
-from treadle.bundle import Manifest, ManifestColumn
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED
 from treadle.ledger import Ledger
+from treadle.models.bundle import Manifest, ManifestColumn
+from treadle.models.registry import Candidate, Registry
+from treadle.models.tracking import log_model, open_run
 from treadle.problems import load_problem
 from treadle.project import load_project
-from treadle.registry import Candidate, Registry
 from treadle.settings import Settings
-from treadle.tracking import log_model, open_run
 
 YAML = "name: toy\nproblem: tabular-regression\ndata: {source: toy.csv, target: amount, time: when}\npromote: {metric: mae}\n"
 

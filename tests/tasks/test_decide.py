@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 from tasks.decide import _page
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.project import Project
+from treadle.retraining.governor import Governor
 
 PROJECT = Project.model_validate(
     {

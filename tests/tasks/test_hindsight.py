@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.watch import look_at
-from treadle.answering import open_version
 from treadle.families import load_family
+from treadle.learning.reference import make_reference
 from treadle.ledger import Feedback, Prediction
+from treadle.models.answering import open_version
 from treadle.problems import load_problem
 from treadle.project import Watch, load_project
-from treadle.reference import make_reference
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 DAY = timedelta(days=1)
 SWAP = datetime(2024, 3, 1, tzinfo=UTC)

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from tasks.history import _choose, say_history
-from treadle.data import conform, infer_schema
-from treadle.evidence import Evidence
+from treadle.learning.recipe import KEPT
+from treadle.learning.split import split_rows
 from treadle.ledger import Ledger, Version
+from treadle.models.evidence import Evidence
 from treadle.project import Project
-from treadle.recipe import KEPT
-from treadle.split import split_rows
+from treadle.tables.data import conform, infer_schema
 
 
 def table(days=200, turned=100):

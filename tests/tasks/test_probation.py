@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from tasks.probation import settle_swap
-from treadle.answering import open_version
 from treadle.ledger import Feedback, Prediction
 from treadle.ledger.tables import audit
+from treadle.models.answering import open_version
 from treadle.project import load_project
 
 SWAP = datetime(2024, 3, 1, tzinfo=UTC)

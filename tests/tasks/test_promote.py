@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from tasks.promote import givers_of, try_live
-from treadle.data import ROW
 from treadle.errors import Conflict, NotFound
-from treadle.gate import Gate
 from treadle.ledger import Feedback, Ledger, Prediction, Releases, Version
 from treadle.project import Project
-from treadle.rollout import rules_of
+from treadle.promotion.gate import Gate
+from treadle.promotion.rollout import rules_of
+from treadle.tables.data import ROW
 
 GATE = Gate(True, 1.0, (0.5, 1.5), 0.99, 10.0, 9.0, 300, "It is better.")
 

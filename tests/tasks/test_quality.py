@@ -9,8 +9,8 @@ import pytest
 
 from tasks import quality as task
 from tests.treadle.quality.worlds import World
-from treadle.evidence import Evidence
 from treadle.ledger import Feedback, Ledger, Prediction, QualityRows, Version
+from treadle.models.evidence import Evidence
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.settings import Settings
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tasks.register import make_manifest
-from treadle.data import AT
 from treadle.errors import BadProject
 from treadle.families import load_family
-from treadle.onnx_export import frame_to_inputs, run_onnx
+from treadle.models.onnx_export import frame_to_inputs, run_onnx
 from treadle.problems import load_problem
 from treadle.project import Project
-from treadle.turn import Rows, Scores
+from treadle.retraining.turn import Rows, Scores
+from treadle.tables.data import AT
 
 PERSONAL = {"plan": "hash", "serial": "drop", "member": "drop", "when": "hash"}
 

@@ -11,11 +11,11 @@ import pytest
 
 from tasks.report import keep_newest, since_when, write_page
 from treadle.drift import Reference
-from treadle.evidence import Evidence
-from treadle.inference import infer_schema
+from treadle.learning.reference import keep_reference
 from treadle.ledger import Ledger, Prediction, VerdictRow, Version
+from treadle.models.evidence import Evidence
 from treadle.project import load_project
-from treadle.reference import keep_reference
+from treadle.tables.inference import infer_schema
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 YAML = """

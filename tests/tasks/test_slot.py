@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from tasks import slot
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.project import load_project
+from treadle.retraining.governor import Governor
 from treadle.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ import pytest
 
 import tasks.watch
 from tasks.watch import look_at
+from treadle.learning.reference import keep_reference, load_reference, make_reference
 from treadle.ledger import Feedback, Ledger, Prediction, VerdictRow, Version
 from treadle.problems import load_problem
 from treadle.project import Project
-from treadle.reference import keep_reference, load_reference, make_reference
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 PROJECT = Project.model_validate(

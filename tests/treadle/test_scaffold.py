@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from treadle.data import load_schema
 from treadle.errors import BadData, BadProject, Conflict, NotFound
 from treadle.project import load_project
 from treadle.scaffold import init_project
+from treadle.tables.data import load_schema
 
 CLASSES, NUMBERS = "tabular-classification", "tabular-regression"
 
@@ -193,7 +193,7 @@ def test_a_failure_half_way_leaves_nothing(toy_table, write, settings, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("treadle.schema.Schema.save", full)
+    monkeypatch.setattr("treadle.tables.schema.Schema.save", full)
     path = write(toy_table)
     with pytest.raises(OSError, match="No space"):
         init_project("orders", path, "amount", settings)

@@ -9,7 +9,7 @@ import pytest
 
 from treadle.ledger import Row
 from treadle.project import Project, Promote
-from treadle.schema import Column, Schema
+from treadle.tables.schema import Column, Schema
 from treadle.window import as_sent, features_of, in_hindsight, window_of
 
 SCHEMA = Schema(

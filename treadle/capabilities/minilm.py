@@ -17,7 +17,7 @@ from treadle.capabilities import protocol
 from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
-from treadle.onnx_session import open_session
+from treadle.models.onnx_session import open_session
 
 BATCH = 32
 ENCODER = "encoder.onnx"

@@ -9,7 +9,7 @@ import numpy as np
 
 from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
-from treadle.onnx_session import open_session
+from treadle.models.onnx_session import open_session
 
 
 class Network:

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from treadle.bundle import Manifest
 from treadle.capabilities.catalog import Entry, TrainedSource, entries_of
 from treadle.errors import BadData
-from treadle.onnx_session import open_session
-from treadle.packing import Packer
+from treadle.models.bundle import Manifest
+from treadle.models.onnx_session import open_session
+from treadle.models.packing import Packer
 from treadle.settings import Settings
 
 if TYPE_CHECKING:
     from treadle.capabilities.protocol import Weights
-    from treadle.trained import Champion
+    from treadle.models.trained import Champion
 
 EMBEDDERS = MappingProxyType({"classify-text": "embed-text", "classify-image": "embed-image"})
 """What can be yours, and the capability that makes its columns."""
@@ -149,7 +149,7 @@ def as_it_is(entry: Entry, settings: Settings) -> tuple[Entry, Champion, Entry]:
         DoesNotFit: The champion cannot be this capability.
         BrokenBundle: The champion is not what was registered.
     """
-    from treadle.trained import champion_of, open_champion
+    from treadle.models.trained import champion_of, open_champion
 
     assert isinstance(entry.source, TrainedSource)  # noqa: S101 - the caller looked
     champion = champion_of(settings, entry.source.project)
@@ -168,7 +168,7 @@ def head_of(entry: Entry, folder: Path, settings: Settings) -> tuple[Entry, byte
         folder: Of that version's bundle.
         settings: The installation.
     """
-    from treadle.trained import Champion, open_champion
+    from treadle.models.trained import Champion, open_champion
 
     assert isinstance(entry.source, TrainedSource)  # noqa: S101 - the caller looked
     assert entry.digest is not None  # noqa: S101 - as it is, it has that of its champion

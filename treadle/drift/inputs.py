@@ -12,7 +12,7 @@ from treadle.drift.cells import Cells, as_numbers, category_cells, category_numb
 from treadle.drift.comparison import Comparison, compare_missing, compare_new, compare_values, compare_vanished
 from treadle.drift.embeddings import landmarks
 from treadle.drift.records import Kind, Reference, Window
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 MOST_ROWS = 20_000  # of a window; more say nothing new: chance is then 0.01, and what matters is 0.1
 

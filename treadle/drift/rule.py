@@ -16,7 +16,7 @@ from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persist
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
 from treadle.project import Watch
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 INPUTS = 0.0075  # a quiet window's inputs are called moved at most so often, over all columns together
 ANSWERS = 0.00125  # the same of its answers, and again of its labels

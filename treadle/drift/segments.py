@@ -11,8 +11,8 @@ from scipy.stats import t as student
 from treadle.drift.family import CERTAIN
 from treadle.drift.quality import Null
 from treadle.drift.records import Finding, Reference, Window
-from treadle.schema import Column
-from treadle.slices import parts
+from treadle.learning.slices import parts
+from treadle.tables.schema import Column
 
 FALSE_ALARM = 0.004  # over all slices together
 SURELY = 0.01  # how often a slice's own days may deceive

@@ -9,7 +9,7 @@ import pandas as pd
 
 from treadle.drift.records import Finding, Reference, Window
 from treadle.errors import nearest
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 NUMERIC = ("number", "integer", "boolean")
 

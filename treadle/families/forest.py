@@ -9,7 +9,7 @@ import pandas as pd
 
 from treadle.families.protocol import Fitted, Report, check_params, check_rows
 from treadle.problems import Problem
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 if TYPE_CHECKING:
     import onnx
@@ -80,6 +80,6 @@ class Forest:
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """By skl2onnx, behind the encoder's own graph."""
-        from treadle.onnx_export import convert_sklearn_estimator
+        from treadle.models.onnx_export import convert_sklearn_estimator
 
         return convert_sklearn_estimator(model, schema)

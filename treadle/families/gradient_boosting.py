@@ -9,7 +9,7 @@ import pandas as pd
 
 from treadle.families.protocol import Fitted, Report, check_params, check_rows
 from treadle.problems import Problem
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 if TYPE_CHECKING:
     import onnx
@@ -105,7 +105,7 @@ class GradientBoosting:
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """By onnxmltools, behind the encoder's own graph."""
-        from treadle.onnx_export import convert_lightgbm_estimator
+        from treadle.models.onnx_export import convert_lightgbm_estimator
 
         return convert_lightgbm_estimator(model, schema)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from treadle.families.protocol import Fitted, Report, check_params, check_rows
 from treadle.problems import Problem
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 if TYPE_CHECKING:
     import onnx
@@ -93,7 +93,7 @@ class Mlp:
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """A graph of our own: gathers, three matrix products, a softmax."""
-        from treadle.onnx_export import join_encoder
+        from treadle.models.onnx_export import join_encoder
 
         encoder: Any = model[0]
         return join_encoder(encoder, network_graph(model[-1], encoder.n_features_out_), schema)

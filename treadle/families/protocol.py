@@ -11,7 +11,7 @@ import pandas as pd
 
 from treadle.errors import BadData, BadProject, nearest
 from treadle.problems import Problem
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from treadle.alerts import LOOK_KINDS, SEVERITIES, Notice, notice_of_decision, notice_of_refusal
+from treadle.alerting.alerts import LOOK_KINDS, SEVERITIES, Notice, notice_of_decision, notice_of_refusal
 from treadle.ledger.records import to_us
 from treadle.ledger.tables import alert_deliveries, alert_messages, alert_silences, alerts, champions
 

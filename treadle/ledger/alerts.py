@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
-from treadle.alerts import KINDS, Notice, is_told
+from treadle.alerting.alerts import KINDS, Notice, is_told
 from treadle.errors import NotFound
 from treadle.ledger.alert_rows import follow_look, now_us, raise_alert
 from treadle.ledger.audit import record

@@ -25,6 +25,8 @@ CARRIED = "carried"
 """The file that is touched whenever everything was carried."""
 BACK_OFF_S = 1.0
 ROWS_A_COMMIT = 2_000
+PORTION = 1 << 20
+"""Bytes that are read at once: after an outage the files are large, and memory that was needed once is not given back."""
 
 
 class Drain:
@@ -35,7 +37,7 @@ class Drain:
     Args:
         folder: The journals' folder.
         open_ledger: Opens the ledger when it is needed first, and again until it can be opened.
-        nice: The priority of its thread: callers wait for a processor, rows on their way do not.
+        nice: By how much its thread steps back: callers wait for a processor, rows on their way do not.
     """
 
     def __init__(self, folder: Path, open_ledger: Callable[[], Ledger], nice: int = 0) -> None:
@@ -60,7 +62,7 @@ class Drain:
 
     def _run(self) -> None:
         if self._nice:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)  # of this thread alone (Linux)
+            os.nice(self._nice)  # of this thread alone: Linux has a nice value for each
         pause = PAUSE_S
         while not self._stop.wait(pause):
             pause = PAUSE_S if self._carried() else BACK_OFF_S
@@ -110,13 +112,19 @@ class Drain:
 
     def _carry(self, path: Path) -> int:
         """Carry the new frames of a file; remove it once its writer is gone and all of it was carried."""
-        begin = self._offsets.get(path, 0)
+        rows, size = 0, PORTION
         with path.open("rb") as file:
             writer_gone = _locked(file.fileno())  # and held until the file is removed: no writer can come to it
-            file.seek(begin)
-            content = file.read()
-            rows, end = self._commit(content) if content else (0, 0)
-            self._offsets[path] = begin + end
+            while True:
+                begin = self._offsets.get(path, 0)
+                file.seek(begin)
+                content = file.read(size)
+                count, end = self._commit(content) if content else (0, 0)
+                rows += count
+                self._offsets[path] = begin + end
+                if len(content) < size:
+                    break
+                size = PORTION if end else 2 * size  # a frame may be longer than a portion
             if writer_gone:
                 if end < len(content):
                     log.warning("%s ends in a frame that was never acknowledged", path.name)

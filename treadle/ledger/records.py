@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it judges with NumPy, which the ledger does without
-    from treadle.release import Mode, Rules, State
+    from treadle.promotion.release import Mode, Rules, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version on its way to become champion, tried on live requests; see `treadle.release`.
+    """A version on its way to become champion, tried on live requests; see `treadle.promotion.release`.
 
     Attributes:
         seq: Its number, for all models together.

@@ -30,7 +30,7 @@ from treadle.ledger.tables import (
     shadow_answers,
     versions,
 )
-from treadle.release import COUNTS, MOST_LABELLED, Evidence, Judgement, Latencies, Losses, Mode, Rules, State
+from treadle.promotion.release import COUNTS, MOST_LABELLED, Evidence, Judgement, Latencies, Losses, Mode, Rules, State
 
 if TYPE_CHECKING:
     import numpy as np
@@ -310,7 +310,7 @@ def _evidence(row: Any) -> Evidence:
 
 
 def _losses(release: Release, rows: Iterable[Any], column: str) -> np.ndarray:
-    from treadle.losses import losses_of_answers
+    from treadle.learning.losses import losses_of_answers
 
     known = list(rows)
     labels = [json.loads(row.label) for row in known]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from treadle.errors import BadData
-from treadle.losses import class_losses
+from treadle.learning.losses import class_losses
 from treadle.problems.protocol import Metric, bootstrap_interval
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 
 def _log_loss(y: np.ndarray, answer: np.ndarray) -> float:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treadle.losses import number_losses
+from treadle.learning.losses import number_losses
 from treadle.problems.protocol import Metric, bootstrap_interval
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 
 
 def _rmse(y: np.ndarray, answer: np.ndarray) -> float:

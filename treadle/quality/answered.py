@@ -11,7 +11,7 @@ from treadle.errors import BadData
 from treadle.ledger import Row
 from treadle.problems import Problem
 from treadle.quality.estimator import Estimator, Expected, join
-from treadle.schema import Schema
+from treadle.tables.schema import Schema
 from treadle.window import answers_of, features_of
 
 

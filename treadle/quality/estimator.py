@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from treadle.labeling import event_days
 from treadle.problems import Problem
 from treadle.quality.calibration import Calibration, calibrate
 from treadle.quality.expected import expected_class_losses, expected_class_metric, number_metric
 from treadle.quality.loss_model import LossModel, fit_loss_model
 from treadle.quality.spread import Spread, measure_spread
 from treadle.quality.use import Use
-from treadle.schema import Column, Schema
+from treadle.tables.labeling import event_days
+from treadle.tables.schema import Column, Schema
 
 FOLDS = 5
 LEAST_ROWS = 100

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from treadle.losses import EPSILON
+from treadle.learning.losses import EPSILON
 
 
 def expected_class_losses(metric: str, chances: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """What `treadle.losses.class_losses` is to be expected to give for each row, shape (n,).
+    """What `treadle.learning.losses.class_losses` is to be expected to give for each row, shape (n,).
 
     Args:
         metric: The metric's name; log loss stands for those that no row has alone.

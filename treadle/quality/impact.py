@@ -20,7 +20,7 @@ import pandas as pd
 from treadle.quality.estimator import Estimator, Expected
 from treadle.quality.loss_model import LOSS
 from treadle.quality.use import Use
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 LEAST_EFFECTIVE = 50.0
 """Rows that weights must be worth before they say anything."""

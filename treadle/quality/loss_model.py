@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from treadle.families import load_family
-from treadle.onnx_export import frame_to_inputs, run_onnx
+from treadle.models.onnx_export import frame_to_inputs, run_onnx
 from treadle.problems import load_problem
-from treadle.schema import Column, Schema
+from treadle.tables.schema import Column, Schema
 
 ANSWER, LOSS = "__answer__", "__loss__"
 PARAMS = {"trees": 50, "leaves": 64, "min_leaf": 20, "features": 0.7}

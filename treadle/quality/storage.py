@@ -18,7 +18,7 @@ from treadle.quality.estimator import Estimator, Seen
 from treadle.quality.loss_model import LOSS, LossModel
 from treadle.quality.spread import Spread
 from treadle.quality.use import Use
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 FIGURES, MODEL, ROWS = "estimator.json", "estimator.onnx", "estimator.parquet"
 

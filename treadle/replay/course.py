@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from treadle.cost import meter
-from treadle.data import AT, ROW
 from treadle.families import load_family
-from treadle.history import History
-from treadle.labeling import event_days
+from treadle.learning.history import History
+from treadle.learning.recipe import fit_recipe
+from treadle.learning.split import split_rows
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
-from treadle.recipe import fit_recipe
 from treadle.replay.stream import Stream
-from treadle.split import split_rows
+from treadle.tables.data import AT, ROW
+from treadle.tables.labeling import event_days
 
 LOSSES = {"auc": "log_loss", "f1": "log_loss", "r2": "rmse"}
 """Metrics that a small window may not have at all, and the error that stands for them."""

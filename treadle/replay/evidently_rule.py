@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from treadle.schema import Schema
 from treadle.settings import quiet_telemetry
+from treadle.tables.schema import Schema
 
 
 @dataclass(frozen=True)

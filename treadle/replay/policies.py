@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from treadle.hindsight import judging
+from treadle.promotion.hindsight import judging
 from treadle.replay.course import Course, Version, within_history
 from treadle.replay.evidently_rule import drift_share
 from treadle.replay.stream import Span

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treadle.data import ROW
 from treadle.drift import Reference
-from treadle.duel import Bout, Duel, hold_duel
-from treadle.gate import FEWEST
-from treadle.history import Choice, History
-from treadle.recipe import keep_to_history, pick_history
-from treadle.reference import make_reference
+from treadle.learning.history import Choice, History
+from treadle.learning.recipe import keep_to_history, pick_history
+from treadle.learning.reference import make_reference
+from treadle.learning.split import Split, split_rows
+from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.promotion.gate import FEWEST
 from treadle.replay.course import Course, Version
-from treadle.split import Split, split_rows
+from treadle.tables.data import ROW
 
 
 @dataclass(frozen=True)

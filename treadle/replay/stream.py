@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT, ROW, conform, load_schema, read_table
 from treadle.errors import BadData, BrokenTable, NotFound, nearest
+from treadle.learning.split import MIN_ROWS
 from treadle.project import Project, format_duration
-from treadle.schema import Schema
-from treadle.split import MIN_ROWS
+from treadle.tables.data import AT, ROW, conform, load_schema, read_table
+from treadle.tables.schema import Schema
 
 FIRST_SHARE = 1 / 3  # of the rows train the first model, when nobody says otherwise
 USUAL_WINDOWS = 20

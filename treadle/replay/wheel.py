@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from treadle.cost import meter
-from treadle.data import AT
 from treadle.drift import Judgement, Window, judge
 from treadle.drift import Look as Earlier
-from treadle.policy import Circumstances, Streak, decide
-from treadle.probation import look_back
+from treadle.promotion.probation import look_back
 from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
 from treadle.replay.retraining import Watched, first_watched, turn
+from treadle.retraining.policy import Circumstances, Streak, decide
+from treadle.tables.data import AT
 
 MOST_LOOKS = 336
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from treadle.bundle import Manifest, ManifestColumn
+from treadle.models.bundle import Manifest, ManifestColumn
 
 COUNTS = (ManifestColumn("one", "number"), ManifestColumn("two", "integer"))
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
-from serving import batch_routes
+from serving.answering import batch_routes
 from serving.app import create_app
 from serving.protocols.arrow import FILE, JSON, PARQUET, STREAM, ArrowWriter, answer_form
 from treadle.keys import Role, create_key
@@ -299,7 +299,7 @@ def test_hostile_files_are_refused_and_hurt_nobody(client):
 
 
 def test_the_writer_makes_one_stream(home):
-    from serving.champions import Champions
+    from serving.models.champions import Champions
     from serving.protocols.protocol import Answered, Asked
 
     champions = Champions(home.settings, home.ledger)

@@ -157,7 +157,7 @@ def mlflow_apps(trained):
     import mlflow
     from mlflow.pyfunc import scoring_server
 
-    from treadle.tracking import client
+    from treadle.models.tracking import client
 
     client(trained.settings)
     return {

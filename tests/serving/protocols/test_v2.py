@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from serving.protocols.v2_tensors import DATATYPES, Tensor, read_elements, write_binary
-from treadle.bundle import ManifestColumn
+from treadle.models.bundle import ManifestColumn
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
 INFER = "/v2/models/toy/infer"

@@ -9,7 +9,7 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from treadle.bundle import ManifestColumn
+from treadle.models.bundle import ManifestColumn
 from treadle.settings import CHECKOUT
 
 pytestmark = pytest.mark.e2e

@@ -5,8 +5,8 @@ import base64
 import pytest
 from jsonschema import Draft202012Validator
 
+from serving.door.routes import ROUTES
 from serving.ready.openapi import white_png
-from serving.routes import ROUTES
 from tests.serving.test_openapi import check
 from treadle.capabilities import CAPABILITIES, load_capability
 from treadle.settings import CHECKOUT

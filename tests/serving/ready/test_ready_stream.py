@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from serving.admission import Admission
-from serving.metrics import Metrics
-from serving.quota import Quota
+from serving.door.admission import Admission
+from serving.door.quota import Quota
 from serving.ready.work import Asked, ReadyModels
+from serving.telemetry.metrics import Metrics
 from treadle.capabilities.catalog import entries_of
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pool import Answering, Done

@@ -2,21 +2,21 @@
 
 import pandas as pd
 
-from treadle.bundle import write_bundle
 from treadle.ledger import Ledger, Version
-from treadle.signing import signer
-from treadle.trust import begin_signing
+from treadle.models.bundle import write_bundle
+from treadle.models.signing import signer
+from treadle.models.trust import begin_signing
 
 
 def fit(name, frame, kind="tabular-classification"):
     """A linear model of a table whose target is `label`: manifest, ONNX, and its packed form."""
     from tasks.register import make_manifest
-    from treadle.data import conform, infer_schema
     from treadle.families import load_family
-    from treadle.onnx_export import frame_to_inputs, pack
+    from treadle.models.onnx_export import frame_to_inputs, pack
     from treadle.problems import load_problem
     from treadle.project import Data, Project
-    from treadle.turn import Rows, Scores
+    from treadle.retraining.turn import Rows, Scores
+    from treadle.tables.data import conform, infer_schema
 
     problem, family = load_problem(kind), load_family("linear")
     schema = infer_schema(frame, Data(source="x.csv", target="label"), kind)

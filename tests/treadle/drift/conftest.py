@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from treadle.drift import Reference, Window
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 COLUMNS = (
     Column(name="size", kind="number"),

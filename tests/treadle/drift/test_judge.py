@@ -7,7 +7,7 @@ import pytest
 from treadle.drift import Reference, Window, judge
 from treadle.drift.quality import bootstrap_means
 from treadle.project import Watch
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 NUMBERS = [Column(name=f"x{i}", kind="number") for i in range(8)]
 COLUMNS = [*NUMBERS, Column(name="c0", kind="category"), Column(name="c1", kind="category")]

@@ -8,7 +8,7 @@ import pytest
 
 from treadle.drift import Reference, Window, judge
 from treadle.project import Watch
-from treadle.schema import Column
+from treadle.tables.schema import Column
 
 SEEDS = range(100, 106)
 

@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from treadle.alerts import KINDS, Notice, notice_of_look, notice_of_stop
+from tests.treadle.ledger.test_ledger import register
+from treadle.alerting.alerts import KINDS, Notice, notice_of_look, notice_of_stop
 from treadle.errors import NotFound
 from treadle.ledger import AlertBook
 from treadle.ledger.alert_rows import raise_alert
 from treadle.ledger.audit import last
 from treadle.project import Alerts
-
-from .test_ledger import register  # noqa: TID252 - a test's own helper
 
 AT = datetime(2011, 4, 1, tzinfo=UTC)
 RULES = Alerts()

@@ -10,12 +10,12 @@ import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from treadle.breaker import close_breaker
-from treadle.governor import Governor
 from treadle.ledger import Feedback, Ledger, Prediction, Version
 from treadle.ledger.audit import last as audit
-from treadle.policy import NIGHTLY, harm_of
 from treadle.project import Project
+from treadle.retraining.breaker import close_breaker
+from treadle.retraining.governor import Governor
+from treadle.retraining.policy import NIGHTLY, harm_of
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

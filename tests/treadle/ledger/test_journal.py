@@ -163,6 +163,24 @@ def test_a_journal_grows_into_a_new_file_and_the_old_one_goes(folder, ledger, mo
     assert ids(ledger) == [f"{number:03}" for number in range(20)]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_journal_is_read_in_portions_and_a_frame_may_be_longer_than_one(folder, ledger, monkeypatch, gone):
+    monkeypatch.setattr("treadle.ledger.drain.PORTION", 150)
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    sizes = [1, 1, 9, 1, 2]
+    names = [[f"{frame}-{row}" for row in range(size)] for frame, size in enumerate(sizes)]
+    for frame in names:
+        journal.append([entry(name) for name in frame])
+    if gone:
+        journal.close()
+    assert drain.once() == sum(sizes)
+    assert ids(ledger) == [name for frame in names for name in frame]
+    assert len(list(folder.glob("*.journal"))) == (0 if gone else 1)
+    if not gone:
+        journal.append([entry("last")])
+        assert drain.once() == 1
+
+
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_bytes_of_any_kind_are_read_without_an_error(noise, frames):
     import struct

@@ -9,12 +9,11 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
+from tests.treadle.ledger.test_ledger import register
 from treadle.errors import Conflict, NotFound
 from treadle.ledger import Feedback, Prediction, Releases, ShadowAnswer
 from treadle.ledger.tables import promotions, release_evidence, releases, shadow_answers
-from treadle.release import Evidence, Judgement, Rules
-
-from .test_ledger import register  # noqa: TID252 - a test's own helper
+from treadle.promotion.release import Evidence, Judgement, Rules
 
 RULES = Rules("mae", min_answers=10)
 NOW = datetime.now(UTC)

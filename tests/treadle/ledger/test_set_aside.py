@@ -10,8 +10,8 @@ from treadle.ledger import Feedback, Ledger, Prediction
 from treadle.ledger.audit import last as audit
 from treadle.ledger.set_aside import batches, drop, release
 from treadle.project import Project
+from treadle.retraining.suspicion import FUTURE, Losses, examine, examine_served, suspects
 from treadle.settings import Settings
-from treadle.suspicion import FUTURE, Losses, examine, examine_served, suspects
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PROJECT = Project.model_validate(

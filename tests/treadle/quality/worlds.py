@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from treadle.data import AT
 from treadle.problems import load_problem
 from treadle.quality.estimator import make_estimator
 from treadle.quality.use import column_use
-from treadle.schema import Column, Schema
+from treadle.tables.data import AT
+from treadle.tables.schema import Column, Schema
 
 CLASSES = ("no", "yes")
 

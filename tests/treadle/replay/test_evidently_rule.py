@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from treadle.replay.evidently_rule import drift_share
-from treadle.schema import Column, Schema
+from treadle.tables.schema import Column, Schema
 
 SCHEMA = Schema(
     columns=(

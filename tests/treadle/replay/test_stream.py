@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from tests.treadle.replay.conftest import HOURS, hours
-from treadle.data import AT
 from treadle.errors import BadData, BrokenTable, NotFound
 from treadle.replay import read_stream
+from treadle.tables.data import AT
 
 DAY = timedelta(days=1)
 

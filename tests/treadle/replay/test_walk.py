@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.treadle.replay.conftest import HOURS, hours
-from treadle.data import AT
 from treadle.errors import BadData
 from treadle.replay import POLICIES, lay_out, read_stream, replay_policies
 from treadle.replay.walk import as_record
 from treadle.replay.wheel import OnTreadle
+from treadle.tables.data import AT
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 17, tzinfo=UTC)

@@ -1,0 +1,115 @@
+"""Each rule of the policy objects in its own words, and only when it should."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from treadle.project import Project
+from treadle.retraining.policy import NIGHTLY, RULES, Circumstances, Streak, decide
+from treadle.settings import CHECKOUT
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+PROJECT = Project.model_validate(
+    {
+        "name": "p",
+        "problem": "tabular-regression",
+        "data": {"source": "x.csv", "target": "y"},
+        "retrain": {"cooldown": "6h", "max_per_day": 2, "min_new_labels": 50},
+        "budget": {"cpu_minutes_per_day": 60},
+    }
+)
+
+
+def circumstances(**changes):
+    return Circumstances(
+        **({"at": NOW, "retrains": [], "new_labels": 100, "cpu_minutes": 0, "in_flight": False} | changes)
+    )
+
+
+def test_a_quality_loss_with_nothing_against_it_retrains():
+    decision = decide("quality-loss", "It is worse.", PROJECT, circumstances())
+    assert decision.retrain
+    assert "100 new labelled rows" in decision.reason
+
+
+@pytest.mark.parametrize("verdict", ["ok", "insufficient-data", "invalid"])
+def test_other_verdicts_do_not(verdict):
+    assert not decide(verdict, "", PROJECT, circumstances()).retrain
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"in_flight": True}, "in flight"),
+        ({"retrains": [NOW - timedelta(hours=5)]}, "cooldown is 6h"),
+        ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "at most 2"),
+        ({"new_labels": 49}, "only 49"),
+        ({"cpu_minutes": 60}, "60 of 60 CPU minutes"),
+        ({"retrains": [NOW + timedelta(hours=1)]}, "cooldown"),
+        ({"asked": NOW - timedelta(hours=1)}, "asked for at 2024-05-01 11:00 has not begun yet"),
+        ({"harm": 0.01}, "raise the loss by 1.0% only; below 2.0%"),
+        ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "3 challengers in a row"),
+        ({"streak": Streak(3, NOW + timedelta(hours=2), 0)}, "the breaker is open"),
+        ({"streak": Streak(1, NOW, 99)}, "99 labels have come since, 100 are needed"),
+        ({"streak": Streak(2, NOW, 199)}, "the last 2 challengers were turned down"),
+        ({"streak": Streak(9, NOW, 799)}, "800 are needed"),
+    ],
+)
+def test_each_rule_objects(changes, why):
+    decision = decide("drift", "", PROJECT, circumstances(**changes))
+    assert not decision.retrain
+    assert why in decision.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"harm": 0.02},
+        {"streak": Streak(1, NOW, 100)},
+        {"streak": Streak(2, NOW, 200)},
+        {"streak": Streak(3, NOW - timedelta(days=3), 400)},
+        {"streak": Streak(9, NOW, 800)},
+        {"streak": Streak(9, NOW + timedelta(days=30), 0)},
+    ],
+)
+def test_rules_that_are_not_met_let_it_through(changes):
+    assert decide("drift", "", PROJECT, circumstances(**changes)).retrain
+
+
+def test_a_night_tries_again_since_its_rows_may_come_with_the_table():
+    assert decide(NIGHTLY, "", PROJECT, circumstances(streak=Streak(1, NOW, 0))).retrain
+
+
+def test_harm_speaks_of_inputs_and_not_of_quality():
+    assert decide("quality-loss", "", PROJECT, circumstances(harm=0.0)).retrain
+
+
+def test_a_decision_names_its_rule_and_a_night_has_its_own():
+    loud = circumstances(in_flight=True, new_labels=0)
+    assert decide("drift", "", PROJECT, loud).rule == "in-flight"
+    assert decide("drift", "", PROJECT, circumstances()).rule is None
+    assert decide(NIGHTLY, "", PROJECT, circumstances(new_labels=0, retrains=[NOW])).retrain
+    assert decide(NIGHTLY, "", PROJECT, circumstances(cpu_minutes=60)).rule == "budget"
+    text = (CHECKOUT / "docs" / "retraining.md").read_text(encoding="utf-8")
+    assert all(f"| `{rule}` |" in text for rule in RULES)
+
+
+def test_a_wrong_date_far_ahead_does_not_stop_all_retraining():
+    assert decide("drift", "", PROJECT, circumstances(retrains=[NOW + timedelta(days=300)])).retrain
+
+
+def test_a_storm_of_triggers_retrains_once_and_tells_each_why():
+    retrains, reasons = [], []
+    for number in range(1000):
+        at = NOW + timedelta(milliseconds=60 * number)
+        decision = decide("drift", "", PROJECT, circumstances(at=at, retrains=list(retrains)))
+        reasons.append(decision.reason)
+        if decision.retrain:
+            retrains.append(at)
+    assert len(retrains) == 1
+    assert all("cooldown" in reason for reason in reasons[1:])
+
+
+def test_rules_let_go_when_their_time_is_over():
+    past = [NOW - timedelta(hours=6), NOW - timedelta(hours=25)]
+    assert decide("drift", "", PROJECT, circumstances(retrains=past)).retrain

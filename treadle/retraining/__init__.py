@@ -1,0 +1,1 @@
+"""Whether a verdict, or a person, starts a retrain: the rules, the decision, and what stands in its way."""

@@ -1,0 +1,1 @@
+"""Tables: read, typed by a schema, checked, labelled."""

@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 MINUTES ?= 30
 
-.PHONY: help install demo test test-all faults soak lint format bench-serving bench-replay docs up down lock clean
+.PHONY: help install demo test test-all ready-offline faults soak lint format bench-serving bench-replay docs up down lock clean
 
 help:
 	@echo "make install    build the environment, .venv, from requirements.lock"
@@ -12,6 +12,7 @@ help:
 	@echo "make up / down  start the platform here (Ctrl-C stops it), or stop it from elsewhere"
 	@echo "make test       lint and every test but the slow ones"
 	@echo "make test-all   lint and every test"
+	@echo "make ready-offline  ask every ready model in every way with the network cut; prints the table (minutes)"
 	@echo "make faults     kill, harm, overload and feed bad input to the service; prints the table (an hour)"
 	@echo "make soak       mixed load for MINUTES=30; prints how memory moved"
 	@echo "make lint       ruff, pyright, import-linter"
@@ -64,6 +65,9 @@ define tested
 		&& echo "Once more, alone, what failed. If it passes now it is a flake: mend it." \
 		&& $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 1 -p no:randomly -m "$(1)"; }
 endef
+
+ready-offline: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.ready_offline
 
 faults: $(INSTALLED)
 	FAULTS_LONG=1 $(BIN)/pytest tests/faults -p no:randomly -q --deselect tests/faults/test_soak.py

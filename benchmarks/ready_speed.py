@@ -1,7 +1,8 @@
 """How quick ready models are beside plain Transformers or PyTorch with the same weights: `python -m benchmarks.ready_speed [NAME …]`.
 
 Both in one process, on one core, in turns; the median of CPU time, decoding left out. Networks that Transformers does not have run in plain
-PyTorch by onnx2torch, between the same steps before and after: `pip install --no-deps onnx2torch`. Then int8 beside float32.
+PyTorch by onnx2torch, between the same steps before and after; Transformers reads GGUF with accelerate: `pip install --no-deps onnx2torch
+accelerate`. Then int8 beside float32.
 """
 
 from __future__ import annotations
@@ -147,10 +148,15 @@ def vision(settings: Settings) -> Iterator[Pair]:
 
 
 def run_with(capability: Any, networks: Sequence[Any], sessions: Sequence[Any], some: Sequence[Any]) -> object:
-    """Have a capability answer, its networks run by these."""
+    """Have a capability answer, its networks run by these; then they are as they were, for others that share them."""
+    before = [network._session for network in networks]
     for network, session in zip(networks, sessions, strict=True):
         network._session = session
-    return capability.run(some, capability.parse({}))
+    try:
+        return capability.run(some, capability.parse({}))
+    finally:
+        for network, session in zip(networks, before, strict=True):
+            network._session = session
 
 
 class TorchSession:

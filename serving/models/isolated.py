@@ -6,32 +6,22 @@ no environment of the service, may write nothing, and has a limit of memory. It 
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
-import signal
 import socket
-import struct
-import subprocess
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
+from treadle.confined import begin, confine
 from treadle.errors import TreadleError
-from treadle.frames import read_whole
+from treadle.frames import receive_frame, send_frame
 from treadle.models.onnx_session import open_session
 
-HEADER = struct.Struct("<I")
-NICE = 5
-"""Candidates do not take the champion's time."""
 BYTES_A_MODEL_BYTE = 4
 """A model needs some times its own size while it is opened; this comes on top of the limit."""
-PR_SET_PDEATHSIG = 1
 MOST_PLACES = 1024
 """Widest answer that is read: classes."""
 
@@ -98,14 +88,7 @@ class Isolated:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        with theirs:
-            command = [sys.executable, "-P", "-m", "serving.models.isolated", str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, pass_fds=(theirs.fileno(),), env=_environment(),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        self._process, self._channel = begin("serving.models.isolated", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
     @property
     def pid(self) -> int:
@@ -152,8 +135,8 @@ class Isolated:
         """Say something and hear the answer; a child that does not give one is killed."""
         end = time.monotonic() + deadline_s
         try:
-            _send(self._channel, _encode(order), end)
-            told = _read_told(_receive(self._channel, 8 * rows * MOST_PLACES + 4096, end))
+            send_frame(self._channel, _encode(order), end)
+            told = _read_told(receive_frame(self._channel, 8 * rows * MOST_PLACES + 4096, end))
         except TimeoutError:
             self.kill()
             raise IsolatedFailure("timeout", f"It gave no answer within {deadline_s:g} seconds.") from None
@@ -174,50 +157,16 @@ class Isolated:
         return self._process.wait()
 
 
-def _environment() -> dict[str, str]:
-    """What the child needs to find its libraries, and nothing else of this process."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MALLOC_ARENA_MAX": "2",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
-def _send(channel: socket.socket, content: bytes, end: float | None = None) -> None:
-    if end is not None:
-        channel.settimeout(max(0.001, end - time.monotonic()))
-    channel.sendall(HEADER.pack(len(content)))
-    channel.sendall(content)
-
-
-def _receive(channel: socket.socket, most: int, end: float | None = None) -> bytearray:
-    """One frame.
-
-    Raises:
-        EOFError: The other end is closed, or says too much.
-        TimeoutError: It is late.
-    """
-    (size,) = HEADER.unpack(read_whole(channel, HEADER.size, end))
-    if size > most:
-        raise EOFError
-    return read_whole(channel, size, end)
-
-
 # The child
 
 
-def main(channel: socket.socket, parent: int) -> None:
-    """Answer until the parent is gone."""
-    _confine(parent)
+def main(channel: socket.socket) -> None:
+    """Answer until the parent is gone, and write no file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     session: Any = None
     while True:
         try:
-            order = _read_order(_receive(channel, (1 << 32) - 1))
+            order = _read_order(receive_frame(channel))
         except EOFError:
             return
         try:
@@ -232,17 +181,7 @@ def main(channel: socket.socket, parent: int) -> None:
             told = Told(failed="memory", why="It wants more memory than it may have.")
         except Exception as error:  # noqa: BLE001 - whatever a model raises, the parent is told
             told = _failure(error)
-        _send(channel, _encode(told))
-
-
-def _confine(parent: int) -> None:
-    """Die with the parent, stand back behind it, and write no file."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was gone before this process could ask to be told
-        sys.exit(1)
-    os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        send_frame(channel, _encode(told))
 
 
 def _limit_memory(size: int) -> None:
@@ -271,4 +210,4 @@ def _failure(error: Exception) -> Told:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    main(confine())

@@ -69,7 +69,7 @@ async function request() {
 }
 
 function credits(said) {
-  const took = said.seconds === undefined ? "" : `, ${number(said.seconds)} s`;
+  const took = said.seconds === undefined ? "" : `, ${Number(said.seconds).toLocaleString("en", { maximumSignificantDigits: 2 })} s`;
   const parts = [make("p", `${said.model} ${said.version}, ${said.licence}${took}`, "soft")];
   if (said.weak) parts.unshift(make("p", "This model is weak: do not rely on its answer.", "weak"));
   return parts;

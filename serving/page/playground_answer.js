@@ -76,7 +76,9 @@ function timeline(rows, seconds) {
 function brief(value) {
   if (value === null || value === undefined) return "—";
   if (typeof value === "number") return number(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "object") return String(value);
+  if (Array.isArray(value) && !value.length) return "none";
   if (isPlain(value) && "xmin" in value) return `${value.xmin}, ${value.ymin} – ${value.xmax}, ${value.ymax}`;
   if (Array.isArray(value) && value.length > MOST_NUMBERS && value.every((one) => typeof one === "number")) return `${value.slice(0, MOST_NUMBERS).map(number).join(", ")} … (${value.length} numbers)`;
   if (isTable(value) && value.length <= 3) return value.map((row) => Object.values(row).map(brief).join(" ")).join("; ");
@@ -111,21 +113,21 @@ function tabled(rows) {
 }
 
 function answered(answer) {
-  const parts = [], facts = make("dl", undefined, "facts");
+  const parts = [], tables = [], facts = make("dl", undefined, "facts");
   for (const [name, value] of Object.entries(answer)) {
     if (name === "text") parts.push(make("p", value || "Nothing.", "text"));
     else if (isTable(value)) {
-      parts.push(make("h3", name));
-      if (typeof answer.seconds === "number" && answer.seconds > 0 && value.every(isTimed)) parts.push(timeline(value, answer.seconds));
-      parts.push(tabled(value));
+      tables.push(make("h3", name));
+      if (typeof answer.seconds === "number" && answer.seconds > 0 && value.every(isTimed)) tables.push(timeline(value, answer.seconds));
+      tables.push(tabled(value));
     } else {
       const pair = make("div");
-      pair.append(make("dt", name), make("dd", Array.isArray(value) && !value.length ? "none" : brief(value)));
+      pair.append(make("dt", name), make("dd", brief(value)));
       facts.append(pair);
     }
   }
   if (facts.childNodes.length) parts.push(facts);
-  return parts;
+  return [...parts, ...tables];
 }
 
 function raw(value) {

@@ -69,7 +69,8 @@ function field(name, kind) {
   let address = null;
   const take = async (file) => {
     address = await asAddress(file);
-    chosen.textContent = `${file.name}, ${number(Math.ceil(file.size / 1024))} KB`;
+    if (input.files[0] !== file) input.value = ""; // it would go on naming what was chosen before
+    chosen.textContent = `${input.files[0] === file ? "" : `${file.name}, `}${number(Math.ceil(file.size / 1024))} KB`;
     preview.replaceChildren(...(kind === "image" ? [pictured(address)] : []));
     drop.dataset.ready = "yes";
   };

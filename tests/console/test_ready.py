@@ -119,6 +119,10 @@ def test_the_list_has_every_capability(treadle):
     assert {row["capability"] for row in rows} == set(CAPABILITIES)
     text = treadle().stdout.decode()
     assert all(name in text for name in CAPABILITIES)
+    (row,) = [r for r in rows if (r["capability"], r["model"]) == ("classify-text", "all-minilm-l6-v2")]
+    assert [figure["value"] for figure in row["quality"] if figure["metric"] == "accuracy"] == [0.646, 0.354]
+    assert all(figure["on"] for figure in row["quality"])
+    assert "accuracy 0.646, macro-F1 0.65 " in text  # the first of a metric, as it was measured to be compared
 
 
 def test_texts_come_as_words_files_and_standard_input(treadle, tmp_path):

@@ -120,3 +120,28 @@ def test_a_job_of_a_ready_model_runs_in_prefect_and_is_seen_there(platform):
     assert [(call.id, call.client, call.inputs) for call in calls] == [(job, "job", 1)] * 2
     progress = prefect(platform, "artifacts/filter", {"artifacts": {"key": {"any_": ["ready-detect-language"]}}})
     assert [artifact["data"] for artifact in progress] == [100.0]
+
+
+def test_calls_that_became_others_are_seen_by_the_deployed_look_and_told(platform):
+    """Long Russian reviews after short English ones."""
+    client, rng = Client(platform.api_url), np.random.default_rng(0)
+    words, lengths = rng.choice(["Good", "Bad", "Fine"], 320), rng.integers(0, 9, 320)
+    short = [f"{word}, {'very ' * int(length)}nice!" for word, length in zip(words, lengths, strict=True)]
+    long = [f"Мы были очень довольны этой поездкой {number} раз. " * 6 for number in range(110)]
+    for text in short + long:
+        client.ready("analyze-sentiment", text, model="vader")
+    (deployment,) = prefect(platform, "deployments/filter", {"flows": {"name": {"any_": ["watch-ready"]}}})
+    asked = {"parameters": {"capability": "analyze-sentiment"}}
+    run = prefect(platform, f"deployments/{deployment['id']}/create_flow_run", asked)
+    wait_for(lambda: [one for one in runs_of(platform, "watch-ready", "COMPLETED") if one["id"] == run["id"]])
+    calls = ReadyCalls(Ledger.open(platform))
+    (vader,) = calls.asked("analyze-sentiment")
+    (look,) = calls.looks(vader, 10)
+    assert (look.verdict, look.rows, look.calls) == ("drift", 130, 430), look
+    assert "characters" in look.figures["moved"]
+    (alert,) = httpx.get(f"{platform.api_url}/v1/models/ready:analyze-sentiment:vader/alerts").raise_for_status().json()
+    assert (alert["kind"], alert["severity"]) == ("drift", "warning")
+    (shown,) = prefect(platform, "artifacts/filter", {"artifacts": {"key": {"any_": ["ready-verdicts"]}}})
+    assert shown["data"].startswith(
+        "- **drift** analyze-sentiment, vader: The newest 130 calls are unlike the first 300"
+    )

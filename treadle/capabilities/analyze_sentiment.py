@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from treadle.capabilities import hub, minilm, protocol
-from treadle.capabilities.classify_text import Classified, ranked, softmax
+from treadle.capabilities.labelled import Classified, from_pipeline, ranked, softmax
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.sources import missing_guest
 
@@ -121,7 +121,7 @@ class AnalyzeSentiment(minilm.OnEncoder):
 
     def _by_pipeline(self, texts: list[str]) -> list[Classified]:
         said = self._pipeline(texts, truncation=True)
-        return [ranked([row["label"] for row in rows], np.array([row["score"] for row in rows])) for rows in said]
+        return [from_pipeline(rows) for rows in said]
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """`text_classification(text, top_k=…)`."""

@@ -39,6 +39,8 @@ class PackageSource(_Part):
     """The files that are read, relative to the folder."""
     extra: Extra
     """The extra of ours that installs it, or what opens it."""
+    needs: tuple[str, ...] = ()
+    """Other packages without which the files cannot be opened, as far as the package does not bring them itself."""
     alone: bool = False
     """The package also asks for what this does not need: it is installed without, and by no extra."""
 

@@ -5,13 +5,9 @@ It has no keys and no settings of the service, writes no file while it answers, 
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
 import select
-import signal
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -27,13 +23,11 @@ from treadle.capabilities.limits import BadInput, Limits, TooMuch
 from treadle.capabilities.protocol import Capability, Weights
 from treadle.capabilities.reading import decode, facts
 from treadle.capabilities.sources import NotInstalled, Tampered, verify
+from treadle.confined import confine
 from treadle.errors import TreadleError
 
-NICE = 5
-"""Ready models do not take the predict path's time."""
 MAPPED_MB = 6144
 """Address space for libraries and mapped files, over and above the memory that is counted."""
-PR_SET_PDEATHSIG = 1
 _raw = msgspec.msgpack.Encoder().encode
 FAILURES: Mapping[type[TreadleError], wire.Failure] = {
     BadInput: "bad-input",
@@ -110,13 +104,12 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in names}
 
 
-def main(channel: socket.socket, parent: int) -> None:
+def main(channel: socket.socket) -> None:
     """Answer until the owner is gone."""
-    _confine(parent)
     model = _Model()
     while True:
         try:
-            order = wire.read_order(wire.receive(channel))
+            order = wire.hear_order(channel)
         except EOFError:
             return
         if isinstance(order, wire.Enough):  # the answer had ended already
@@ -149,15 +142,6 @@ def _failure(error: Exception) -> wire.Failed:
     return wire.Failed("error", f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}")
 
 
-def _confine(parent: int) -> None:
-    """Die with the owner, and stand back behind it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was gone before this process could ask to be told
-        sys.exit(1)
-    os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 @contextmanager
 def _no_files() -> Iterator[None]:
     """Let no file grow while an upload is at work; some libraries unpack their models when they are opened."""
@@ -176,4 +160,4 @@ def _limit_memory(memory_mb: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    main(confine())

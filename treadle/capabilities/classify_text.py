@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from treadle.capabilities import hub, minilm, protocol
+from treadle.capabilities.labelled import Classified, ranked, softmax
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.trained import TrainedClassifier
 
@@ -44,21 +45,6 @@ class Labels(protocol.Parameters, frozen=True, kw_only=True):
     ) = None
     multi_label: bool = False
     template: Annotated[str, msgspec.Meta(max_length=200)] = "This text is about {}."
-
-
-class Label(msgspec.Struct, frozen=True):
-    """A label and how likely it is, 0 to 1."""
-
-    label: str
-    score: float
-
-
-class Classified(msgspec.Struct, frozen=True):
-    """The likeliest label, its score, and all of them, the likeliest first."""
-
-    label: str
-    score: float
-    labels: list[Label]
 
 
 class ClassifyText(minilm.OnEncoder):
@@ -151,21 +137,3 @@ def _in_order(labels: list[str], said: dict[str, Any]) -> list[float]:
     """The scores of one answer of the pipeline, which is sorted by score, in the labels' order."""
     scores = dict(zip(said["labels"], said["scores"], strict=True))
     return [scores[label.strip()] for label in labels]
-
-
-def ranked(labels: list[str] | tuple[str, ...], scores: np.ndarray) -> Classified:
-    """An answer.
-
-    Args:
-        labels: Names.
-        scores: One a label.
-    """
-    order = np.argsort(-scores, kind="stable")
-    found = [Label(labels[i], float(scores[i])) for i in order]
-    return Classified(found[0].label, found[0].score, found)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities, (rows, labels), rows sum to 1."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from treadle.capabilities.labelled import softmax
 from treadle.capabilities.network import open_named
 from treadle.capabilities.pictures import Picture, as_image
 
@@ -39,9 +40,8 @@ class EfficientNet:
         """
         parts = [self._batch(pictures[begin : begin + BATCH]) for begin in range(0, len(pictures), BATCH)]
         logits, features = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return odds / odds.sum(axis=1, keepdims=True), features / np.maximum(lengths, 1e-12)
+        return softmax(logits), features / np.maximum(lengths, 1e-12)
 
     def _batch(self, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
         seen = self._network.run(np.stack([_middle(picture) for picture in pictures]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ import msgspec
 from treadle.capabilities import generation, llama_gguf, protocol
 from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import BadInput
+from treadle.capabilities.pieces import pieces
 
 Finish = Literal["stop", "length"]
 
@@ -91,24 +92,42 @@ class GenerateText(protocol.Capability):
         self._model = generation.open_model(weights)
 
     def run(self, inputs: Sequence[Any], parameters: Generation) -> list[Generated]:
-        """Answer chats, one after the other."""
-        return [self._one(given, parameters) for given in inputs]
-
-    def _one(self, given: Any, parameters: Generation) -> Generated:
-        *said, last = self.stream(given, parameters)
-        return Generated(
-            "".join(piece.text for piece in (*said, last)), last.tokens_in, last.tokens_out, last.finish or "stop"
-        )
+        """Answer chats, those together that may be."""
+        asked = [self._read(given, parameters) for given in inputs]
+        if parameters.stop or len(asked) == 1:  # what a stop ends is not drawn any further
+            drawn: Iterable[Iterator[int]] = (self._model.go_on(tokens, parameters) for tokens in asked)
+        else:
+            drawn = self._model.go_on_each(asked, parameters)
+        return [self._whole(tokens, following, parameters) for tokens, following in zip(asked, drawn, strict=True)]
 
     def stream(self, given: Any, parameters: Generation) -> Iterator[Piece]:
         """Answer one chat as the answer grows."""
+        asked = self._read(given, parameters)
+        yield from self._told(asked, self._model.go_on(asked, parameters), parameters)
+
+    def _read(self, given: Any, parameters: Generation) -> list[int]:
+        """A chat as tokens.
+
+        Raises:
+            BadInput: There is nothing to answer, or no room for an answer.
+        """
         if not generation.as_text(given).strip():
             raise BadInput("There is nothing to answer.")
         asked = self._model.read(given, parameters.raw)
         generation.check_room(len(asked), parameters.max_tokens, self._model.longest)
-        drawn = Count(self._model.go_on(asked, parameters))
+        return asked
+
+    def _whole(self, asked: list[int], following: Iterator[int], parameters: Generation) -> Generated:
+        *said, last = self._told(asked, following, parameters)
+        return Generated(
+            "".join(piece.text for piece in (*said, last)), last.tokens_in, last.tokens_out, last.finish or "stop"
+        )
+
+    def _told(self, asked: list[int], following: Iterator[int], parameters: Generation) -> Iterator[Piece]:
+        """The pieces of an answer, as its tokens are drawn."""
+        drawn = Count(following)
         stopped = False
-        for text, _ in generation.pieces(drawn, self._model.write, parameters.stop):
+        for text, _ in pieces(drawn, self._model.write, parameters.stop):
             stopped = not text
             if text:
                 yield Piece(text)

@@ -17,6 +17,7 @@ from treadle.capabilities import protocol
 from treadle.capabilities.catalog import Entry
 from treadle.capabilities.limits import cores
 from treadle.capabilities.sources import missing_guest
+from treadle.models.onnx_session import open_session
 
 BATCH = 32
 ENCODER = "encoder.onnx"
@@ -45,16 +46,14 @@ class Embedder:
 
     def __init__(self, folder: Path, made: Path, most_tokens: int = 256) -> None:
         try:
-            import onnxruntime
             from tokenizers import Tokenizer
+
+            self._session = open_session(made / ENCODER, cores())
         except ImportError:
             raise missing_guest("onnxruntime and tokenizers", "language") from None
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(most_tokens)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = cores()
-        self._session = onnxruntime.InferenceSession(made / ENCODER, options, providers=["CPUExecutionProvider"])
         self._names = {given.name for given in self._session.get_inputs()}
 
     def embed(self, texts: list[str]) -> tuple[np.ndarray, list[int]]:

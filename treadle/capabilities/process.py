@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,10 +15,20 @@ import msgspec
 from treadle.capabilities import wire
 from treadle.capabilities.limits import BadInput, TooMuch
 from treadle.capabilities.sources import NotInstalled, Tampered
+from treadle.confined import begin
 from treadle.errors import TreadleError, Unavailable
 
 LOOK_S = 0.2
 """How often the memory of a process that is at work is looked at."""
+NO_HUB = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HOME": "/nonexistent",
+}
+"""What the child's libraries are told: they ask nobody, and there is nothing at home."""
 PAGE_BYTES = resource.getpagesize()
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -47,14 +55,7 @@ class Process:
     def __init__(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
         self._cpu_seconds = 0.0
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        with theirs:
-            command = [sys.executable, "-P", "-m", "treadle.capabilities.child", str(theirs.fileno()), str(os.getpid())]
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, pass_fds=(theirs.fileno(),), env=_environment(),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        self._child, self._channel = begin("treadle.capabilities.child", **NO_HUB)
 
     @property
     def pid(self) -> int:
@@ -147,7 +148,7 @@ class Process:
                 continue
             if not begun:
                 raise EOFError
-            return wire.read_said(wire.receive(self._channel, end))
+            return wire.hear_said(self._channel, end)
 
     def _check_memory(self) -> None:
         if self.memory_mb > self._memory_mb:
@@ -177,21 +178,3 @@ class Process:
         code = self._child.wait()
         self._channel.close()
         return code
-
-
-def _environment() -> dict[str, str]:
-    """What the child needs to find its libraries, and nothing else of this process; no hub is asked."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MALLOC_ARENA_MAX": "2",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HOME": "/nonexistent",
-    }

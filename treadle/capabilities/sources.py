@@ -145,6 +145,8 @@ def hub_folder(source: HubSource, settings: Settings) -> Path | None:
 
 
 def _in_package(source: PackageSource) -> Path | None:
+    if not all(map(has_package, source.needs)):
+        return None
     if source.package == "treadle":  # what this repository itself ships
         return CHECKOUT / source.folder
     try:
@@ -152,6 +154,15 @@ def _in_package(source: PackageSource) -> Path | None:
     except metadata.PackageNotFoundError:
         return None
     return Path(str(found.locate_file(source.folder)))
+
+
+def has_package(name: str) -> bool:
+    """Whether a Python package is installed, by its name in the package index."""
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def verify(entry: Entry, folder: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import socket
-import struct
-import time
 from typing import Any, Literal
 
 import msgspec
 
-from treadle.frames import read_whole
+from treadle.frames import receive_frame, send_frame
 
-HEADER = struct.Struct("<I")
 MOST_BYTES = (1 << 31) - 1
 
 Failure = Literal["bad-input", "too-much", "not-installed", "tampered", "memory", "error"]
@@ -97,31 +94,21 @@ class Failed(msgspec.Struct, tag=True):
 Order = Open | Prepare | Ask | Enough
 Said = Opened | Piece | Answered | Failed
 
-encode = msgspec.msgpack.Encoder().encode
-read_order = msgspec.msgpack.Decoder(Order).decode
-read_said = msgspec.msgpack.Decoder(Said).decode
+_encode = msgspec.msgpack.Encoder().encode
+_read_order = msgspec.msgpack.Decoder(Order).decode
+_read_said = msgspec.msgpack.Decoder(Said).decode
 
 
 def send(channel: socket.socket, message: Order | Said, end: float | None = None) -> None:
-    """Send one frame, until `end` of the monotonic clock.
-
-    Raises:
-        TimeoutError: It did not go out in time.
-        OSError: The other end is gone.
-    """
-    content = encode(message)
-    channel.settimeout(None if end is None else max(0.001, end - time.monotonic()))
-    channel.sendall(HEADER.pack(len(content)) + content)
+    """Send one message, see `send_frame`."""
+    send_frame(channel, _encode(message), end)
 
 
-def receive(channel: socket.socket, end: float | None = None) -> bytearray:
-    """One frame, until `end` of the monotonic clock.
+def hear_order(channel: socket.socket) -> Order:
+    """The next order; `EOFError` when the owner is gone."""
+    return _read_order(receive_frame(channel, MOST_BYTES))
 
-    Raises:
-        TimeoutError: It is late.
-        EOFError: The other end is gone, or says too much.
-    """
-    (size,) = HEADER.unpack(read_whole(channel, HEADER.size, end))
-    if size > MOST_BYTES:
-        raise EOFError
-    return read_whole(channel, size, end)
+
+def hear_said(channel: socket.socket, end: float) -> Said:
+    """What the model's process says next, see `receive_frame`."""
+    return _read_said(receive_frame(channel, MOST_BYTES, end))

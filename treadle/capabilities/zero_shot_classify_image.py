@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 
 from treadle.capabilities import protocol
-from treadle.capabilities.classify_image import Classified, Label, classified
 from treadle.capabilities.hub import open_pipeline
+from treadle.capabilities.labelled import Classified, from_pipeline
 from treadle.capabilities.limits import BadInput
 from treadle.capabilities.pictures import Picture, as_image
 
@@ -58,7 +58,7 @@ class ZeroShotClassifyImage(protocol.Capability):
         found: Any = self._pipeline(
             as_image(picture), candidate_labels=parameters.labels, hypothesis_template=parameters.template
         )
-        return classified([Label(one["label"], float(one["score"])) for one in found])
+        return from_pipeline(found)
 
     def from_hub(self, inputs: Any, parameters: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """`zero_shot_image_classification(image, candidate_labels, hypothesis_template)`."""

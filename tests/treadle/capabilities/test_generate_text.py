@@ -41,6 +41,22 @@ def test_it_answers_and_stops(pool):
 
 
 @here
+def test_several_at_once_are_answered_as_each_alone(pool):
+    """Of one length, drawn together, and of others."""
+    asked = [
+        "What is the capital of France?",
+        "What is the capital of Spain?",
+        "Say hello.",
+        "What is the capital of Italy?",
+    ]
+    _, future = pool.ask("generate-text", asked, {"temperature": 0, "max_tokens": 12})
+    together = msgspec.msgpack.decode(future.result(timeout=120).answers, type=list[Generated])
+    assert together == [one(pool, given, max_tokens=12) for given in asked]
+    assert together[0].tokens_in == together[1].tokens_in != together[2].tokens_in
+    assert len({said.text for said in together}) == 4
+
+
+@here
 def test_a_stream_says_the_same(pool):
     pieces = []
     generate(pool, FRANCE, on_piece=pieces.append, max_tokens=20)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from treadle.capabilities.generation import as_text, check_room, pieces
+from treadle.capabilities.generation import as_text, check_room
 from treadle.capabilities.limits import BadInput
+from treadle.capabilities.pieces import pieces
 
 BYTES = "one twó three".encode()
 

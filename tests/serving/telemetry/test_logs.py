@@ -72,7 +72,7 @@ def test_an_exception_is_told_by_types_and_places_without_its_message():
         assert SECRET not in line
         assert "RuntimeError" in line
         assert "ValueError" in line
-        assert "serving/test_logs.py" in line
+        assert "telemetry/test_logs.py" in line
     full = OSError(28, SECRET, SECRET)
     assert logs.errors_of(full) == [{"type": "OSError: No space left on device", "places": []}]
 
@@ -136,7 +136,7 @@ def test_the_id_of_a_failure_is_in_the_log_once_with_what_failed(home, handler, 
         error, access = mine
         assert error["message"] == "unexpected error"
         assert error["errors"][0]["type"] == "RuntimeError"
-        assert error["errors"][0]["places"][-1].startswith("serving/test_logs.py:")
+        assert error["errors"][0]["places"][-1].startswith("telemetry/test_logs.py:")
         assert (access["message"], access["status"], access["level"]) == ("answered", 500, "info")
         assert (access["model"], access["version"]) == ("toy", 1)
         assert access["route"] == "POST /v1/models/{project}/predict"
@@ -228,7 +228,7 @@ def test_the_parent_speaks_the_same_language(home, tmp_path):
 
 
 def test_last_words_are_a_line_too(home):
-    code = "from serving import logs; from treadle.settings import Settings; logs.install(Settings()); "
+    code = "from serving.telemetry import logs; from treadle.settings import Settings; logs.install(Settings()); "
     for last in (f"float('{SECRET}')", f"import threading; threading.Thread(target=float, args=['{SECRET}']).start()"):
         ended = subprocess.run([sys.executable, "-c", code + last], cwd=CHECKOUT, capture_output=True, text=True)
         (line,) = [json.loads(line) for line in ended.stderr.splitlines()]

@@ -1,5 +1,6 @@
 """What was appended to a journal comes into the ledger once, whatever dies in between."""
 
+import json
 import os
 import resource
 import sqlite3
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from treadle.errors import Unavailable
 from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger, on_their_way
-from treadle.ledger.journal import read_frames
+from treadle.ledger.journal import entries, read_frames
 
 
 @pytest.fixture
@@ -69,6 +70,29 @@ def test_an_exchange_is_taken_apart_into_its_rows(folder, ledger):
         {"prediction": 1.5},
     )
     assert (second.features, second.answer) == ({"x": 2.5, "y": None}, {"prediction": 2})
+
+
+TEXTS = st.text(max_size=12) | st.sampled_from(["}", "{", '"}]}', '{"id":"', ' ],"rows":[{', "\\", "é ✓"])
+VALUES = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+
+
+@given(
+    st.lists(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), min_size=1, max_size=3),
+    st.dictionaries(TEXTS, st.floats(0, 1), max_size=3),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+    st.sampled_from([{}, {"ids": None}, {"at": None}]),
+)
+def test_whatever_stands_in_an_exchange_its_rows_are_found(rows, chances, indent, ascii_only, beside):
+    answers = [{"id": f"{row:032x}", "prediction": "{}", "probabilities": chances} for row in range(len(rows))]
+    for body in ({"rows": rows, **beside}, {**beside, "rows": rows}):
+        request = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode()
+        response = msgspec.json.encode({"model": "toy", "version": 3, "digest": "ab", "predictions": answers})
+        found = entries([Exchange("toy", 3, 17, request, response)])
+        assert [row.id for row in found] == [answer["id"] for answer in answers]
+        assert [json.loads(row.features) for row in found] == rows
+        assert [{"id": row.id, **json.loads(row.answer)} for row in found] == answers
+        assert {(row.model, row.version, row.at_us, row.arrived_us) for row in found} == {("toy", 3, 17, 17)}
 
 
 def test_a_frame_that_was_cut_off_is_left_out_and_hides_nothing(folder, ledger):

@@ -87,8 +87,9 @@ def look(settings, numbers, kill_after=None):
     return answers
 
 
-def test_a_storm_of_triggers_is_one_train_run(platform):
-    """The real step, event, automation and deployment; the scheduler is killed in the middle and comes back."""
+@pytest.fixture(scope="module")
+def first(platform):
+    """The train run of a storm: a hundred looks that say drift, by a scheduler that is killed in the middle and comes back."""
     ledger = Ledger.open(platform)
     rows = [
         Prediction(f"p{i}", "toy", 1, BEGAN, json.dumps({"x": i / 50, "kind": "a"}), json.dumps({"prediction": 1.0}))
@@ -98,21 +99,25 @@ def test_a_storm_of_triggers_is_one_train_run(platform):
     ledger.add_feedback("toy", [Feedback(f"p{i}", 3 * i / 50 + 2, BEGAN - timedelta(hours=1)) for i in range(60)])
     assert look(platform, range(60), kill_after=30) == 30
     assert look(platform, range(30, 100)) == 70
-    (run,) = ended(platform, "train")
-    assert run["state_type"] == "COMPLETED"
-    assert run["parameters"]["trigger"] == "1"
-    governor = Governor(ledger, load_project("toy", platform))
+    run, *_ = ended(platform, "train")
+    return run
+
+
+def test_a_storm_of_triggers_is_one_train_run(platform, first):
+    """The real step, event, automation and deployment."""
+    assert first["state_type"] == "COMPLETED"
+    assert first["parameters"]["trigger"] == "1"
+    governor = Governor(Ledger.open(platform), load_project("toy", platform))
     triggers = governor.last(999)
     assert [t.state for t in triggers if t.rule is None] == ["ended"]
-    assert triggers[-1].run_id == run["id"]
+    assert triggers[-1].run_id == first["id"]
     assert len(triggers) in (100, 101)
     assert all(t.reason for t in triggers)
     assert sum(governor.standing().suppressed.values()) == len(triggers) - 1
 
 
-def test_an_event_that_is_said_twice_trains_once(platform):
+def test_an_event_that_is_said_twice_trains_once(platform, first):
     """The automation starts a second run for the same trigger, which ends at once and says why."""
-    (first,) = ended(platform, "train")
     body = {"parameters": first["parameters"]}
     again = ask(platform, f"deployments/{first['deployment_id']}/create_flow_run", body)
     second = next(run for run in ended(platform, "train", begun=2) if run["id"] == again["id"])

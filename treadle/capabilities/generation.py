@@ -72,6 +72,11 @@ def open_model(weights: Weights) -> Generator:
     return Hubs(weights) if weights.entry.runtime == "transformers" else Converted(weights.made)
 
 
+def _is_seeded(sampling: Sampling) -> bool:
+    """Whether chance decides, and is asked to decide as it did before."""
+    return sampling.seed is not None and sampling.temperature > 0
+
+
 class Converted:
     """A chat model that `llama_gguf.convert` made; it speaks ChatML.
 
@@ -117,9 +122,7 @@ class Converted:
 
     def go_on(self, tokens: list[int], sampling: Sampling) -> Iterator[int]:
         """Draw tokens one by one."""
-        if (
-            sampling.seed is not None and sampling.temperature > 0
-        ):  # a seed counts for threads that begin after it is set
+        if _is_seeded(sampling):  # a seed counts for threads that begin after it is set
             self._set_seed(sampling.seed)
             del self._model
             self._model = self._open()
@@ -130,7 +133,7 @@ class Converted:
 
     def go_on_each(self, asked: Sequence[list[int]], sampling: Sampling) -> Iterable[Iterator[int]]:
         """Draw those of one length together, which is much quicker and gives each what it gets alone; of other lengths it would not."""
-        if sampling.seed is not None and sampling.temperature > 0:
+        if _is_seeded(sampling):
             return (self.go_on(tokens, sampling) for tokens in asked)
         drawn: list[list[int]] = [[]] * len(asked)
         by_length = sorted(range(len(asked)), key=lambda place: len(asked[place]))

@@ -170,9 +170,13 @@ class _Rows(msgspec.Struct):
     rows: list[msgspec.Raw]
 
 
+class _Answers(msgspec.Struct):
+    predictions: list[msgspec.Raw]
+
+
 _rows = msgspec.json.Decoder(_Rows).decode
-_ANSWER = '{"id":"'
-"""How each answer begins. Within a text the quotes would be escaped, so it stands nowhere else."""
+_answers = msgspec.json.Decoder(_Answers).decode
+_ID = len('{"id":"')
 
 
 def entries(records: Sequence[Sequence[Any]]) -> list[Entry]:
@@ -182,23 +186,15 @@ def entries(records: Sequence[Sequence[Any]]) -> list[Entry]:
         if len(record) == len(Entry._fields):
             found.append(Entry(*record))
         else:
-            found.extend(_taken_apart(*record))
+            found.extend(_taken_apart(Exchange(*record)))
     return found
 
 
-def _taken_apart(model: str, version: int, arrived: int, request: bytes, response: bytes) -> list[Entry]:
-    """The rows of an exchange. Each costs a microsecond of a processor that callers wait for, so little is parsed."""
-    answers = response.decode().removesuffix("]}").split(_ANSWER)[1:]
-    rows = [_only_row(request.decode())] if len(answers) == 1 else [bytes(row).decode() for row in _rows(request).rows]
-    found: list[Entry] = []
-    for row, answer in zip(rows, answers, strict=True):
-        name, _, rest = answer.partition('",')
-        found.append(Entry(name, model, version, arrived, arrived, row, "{" + rest.removesuffix(",")))
-    return found
-
-
-def _only_row(request: str) -> str:
-    """The row of a request that has one: it is flat, and the only object in the body."""
-    begin = request.index("{", request.index("{") + 1)
-    end = request.rindex("}", 0, request.rindex("}"))
-    return request[begin : end + 1]
+def _taken_apart(exchange: Exchange) -> Iterator[Entry]:
+    """The rows of an exchange; each answer begins with its id, which is hex, so it is cut off instead of parsed."""
+    model, version, arrived, request, response = exchange
+    for row, raw in zip(_rows(request).rows, _answers(response).predictions, strict=True):
+        answer = bytes(raw).decode()
+        end = answer.index('"', _ID)
+        name, answer = answer[_ID:end], "{" + answer[end + 2 :]
+        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), answer)

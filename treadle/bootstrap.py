@@ -31,13 +31,25 @@ def resamples(n: int, blocks: np.ndarray | None, rng: np.random.Generator, sampl
 
 
 def drawn_means(values: np.ndarray, blocks: np.ndarray | None, rng: np.random.Generator, samples: int) -> np.ndarray:
-    """The mean of each bootstrap sample (samples,) of some values (n,); of whole blocks at once, by their sums."""
+    """The mean of each bootstrap sample of some values; of whole blocks at once, by their sums.
+
+    Args:
+        values: Shape (n,), or (n, k) for k means of the same draws.
+        blocks: A label a row (n,): rows of one block are drawn together. `None` draws rows.
+        rng: Where chance comes from.
+        samples: How many.
+
+    Returns:
+        Shape (samples,) or (samples, k).
+    """
     if blocks is None:
-        return np.array([values[rows].mean() for rows in resamples(len(values), None, rng, samples)])
+        return np.array([values[rows].mean(axis=0) for rows in resamples(len(values), None, rng, samples)])
     codes = np.unique(blocks, return_inverse=True)[1]
-    sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
+    counts = np.bincount(codes)
+    sums = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(sums, codes, values)
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), samples)  # (samples, blocks)
-    return (drawn @ sums) / (drawn @ counts)
+    return ((drawn @ sums).T / (drawn @ counts)).T
 
 
 def blocks_or_rows(blocks: np.ndarray | None) -> np.ndarray | None:

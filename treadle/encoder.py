@@ -201,7 +201,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 def as_values(column: pd.Series, kind: str) -> np.ndarray:
     """A column (n,) as models take it: float64, epoch seconds, or text with `""` for missing."""
     if kind == "datetime":
-        times = pd.to_datetime(column, utc=True, errors="coerce").astype("datetime64[us, UTC]")
+        cached = column.dtype.kind != "M"  # what are times already is not parsed; asking for repeats would take longest
+        times = pd.to_datetime(column, utc=True, errors="coerce", cache=cached).astype("datetime64[us, UTC]")
         micros = times.astype("int64").to_numpy()
         return np.where(times.isna().to_numpy(), np.nan, micros / 1e6)
     if kind == "category":

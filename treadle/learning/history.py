@@ -24,7 +24,7 @@ FEWEST_ROWS = 100  # a shorter window is not tried
 MOST_LEARNED = 20_000  # rows of one fit; of more, every second, third … is taken, in all candidates alike
 MOST_JUDGED = 2000  # rows of one fold
 MARGIN = 0.05  # share of the loss by which `all` must be beaten
-AGAIN = 0.25  # share by which the history must have grown before it is tested again
+AGAIN = 0.5  # share by which the history must have grown before it is tested again
 DAY = timedelta(days=1)
 
 Fit = Callable[[np.ndarray, "np.ndarray | None", np.ndarray], np.ndarray]

@@ -95,7 +95,8 @@ def _out_of_fold(
     for number in range(folds):
         out = np.flatnonzero(fold == number)
         if len(out):
-            model = fit(ordered[~ordered[ROW].isin(judged[ROW].iloc[out])])
+            others = np.delete(np.arange(len(ordered)), len(ordered) - len(judged) + out)  # the judged are the last
+            model = fit(ordered.iloc[others])
             parts.append((out, problem.predict(model, judged.iloc[out])))
     answer = np.empty((len(judged), *parts[0][1].shape[1:]))
     for out, said in parts:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from treadle.tables.schema import Schema
+
+Values = TypeVar("Values", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,15 @@ class Metric:
 
     Attributes:
         score: Takes the encoded target (n,) and the answers, returns one number.
+        of_mean: The metric of mean row losses, for many of them at once; `None` if it is not a function of that mean alone.
     """
 
     name: str
     higher_is_better: bool
     score: Callable[[np.ndarray, np.ndarray], float]
+    of_mean: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def gain(self, champion: float, challenger: float) -> float:
+    def gain(self, champion: Values, challenger: Values) -> Values:
         """How much better the challenger is, in the metric's unit; negative if worse."""
         return challenger - champion if self.higher_is_better else champion - challenger
 

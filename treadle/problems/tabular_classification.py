@@ -59,11 +59,11 @@ class TabularClassification:
     default_metric = "log_loss"
     metrics: Mapping[str, Metric] = MappingProxyType(
         {
-            "log_loss": Metric("log_loss", higher_is_better=False, score=_log_loss),
+            "log_loss": Metric("log_loss", higher_is_better=False, score=_log_loss, of_mean=np.asarray),
             "auc": Metric("auc", higher_is_better=True, score=_auc),
-            "accuracy": Metric("accuracy", higher_is_better=True, score=_accuracy),
+            "accuracy": Metric("accuracy", higher_is_better=True, score=_accuracy, of_mean=lambda errors: 1 - errors),
             "f1": Metric("f1", higher_is_better=True, score=_f1),
-            "brier": Metric("brier", higher_is_better=False, score=_brier),
+            "brier": Metric("brier", higher_is_better=False, score=_brier, of_mean=np.asarray),
         }
     )
 

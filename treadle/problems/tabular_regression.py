@@ -34,8 +34,8 @@ class TabularRegression:
     default_metric = "rmse"
     metrics: Mapping[str, Metric] = MappingProxyType(
         {
-            "rmse": Metric("rmse", higher_is_better=False, score=_rmse),
-            "mae": Metric("mae", higher_is_better=False, score=_mae),
+            "rmse": Metric("rmse", higher_is_better=False, score=_rmse, of_mean=np.sqrt),
+            "mae": Metric("mae", higher_is_better=False, score=_mae, of_mean=np.asarray),
             "r2": Metric("r2", higher_is_better=True, score=_r2),
         }
     )

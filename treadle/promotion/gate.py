@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treadle.bootstrap import blocks_or_rows, needed_share, resamples
+from treadle.bootstrap import blocks_or_rows, drawn_means, needed_share, resamples
 from treadle.problems import Problem
 
 SAMPLES = 2000
@@ -80,12 +80,7 @@ def compare(
     old, new = measure.score(y, champion), measure.score(y, challenger)
     gain, blocks = measure.gain(old, new), blocks_or_rows(blocks)
     needed = needed_share(confidence, len(y) if blocks is None else len(np.unique(blocks)))
-    drawn = np.array(
-        [
-            measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows]))
-            for rows in resamples(len(y), blocks, np.random.default_rng(seed), samples)
-        ]
-    )
+    drawn = _drawn_gains(y, champion, challenger, problem, metric, blocks, np.random.default_rng(seed), samples)
     drawn = drawn[np.isfinite(drawn)]
     known = len(drawn) > 0 and bool(np.isfinite(gain))
     probability = float(np.mean(drawn > min_gain)) if known else 0.0
@@ -93,6 +88,24 @@ def compare(
     passes = bool(known and gain > min_gain and probability >= needed)
     reason = _say(metric, old, new, gain, (low, high), probability, needed, min_gain, len(y), passes, versus)
     return Gate(passes, gain, (low, high), probability, old, new, len(y), reason)
+
+
+def _drawn_gains(
+    y: np.ndarray, champion: np.ndarray, challenger: np.ndarray, problem: Problem, metric: str,
+    blocks: np.ndarray | None, rng: np.random.Generator, samples: int,
+) -> np.ndarray:  # fmt: skip
+    """The gain in each bootstrap sample (samples,); by the losses' block sums where the metric is one of their mean."""
+    measure = problem.metrics[metric]
+    if measure.of_mean is not None:
+        losses = np.column_stack([problem.row_losses(metric, y, answer) for answer in (champion, challenger)])
+        old, new = drawn_means(losses, blocks, rng, samples).T
+        return measure.gain(measure.of_mean(old), measure.of_mean(new))
+    return np.array(
+        [
+            measure.gain(measure.score(y[rows], champion[rows]), measure.score(y[rows], challenger[rows]))
+            for rows in resamples(len(y), blocks, rng, samples)
+        ]
+    )
 
 
 def _incomparable(y: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> str | None:

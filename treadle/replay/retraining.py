@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from treadle.drift import Reference
 from treadle.learning.history import Choice, History
@@ -110,8 +111,8 @@ def _parts(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -
 
 
 def _positions(course: Course, known: np.ndarray, ids: tuple[str, ...] | list[str]) -> np.ndarray:
-    """Where the rows with these ids are, in time order."""
-    return known[course.stream.frame[ROW].iloc[known].isin(set(ids)).to_numpy()]
+    """Where the known rows with these ids are, in time order."""
+    return known[np.sort(pd.Index(course.stream.frame[ROW].iloc[known]).get_indexer(pd.Index(ids)))]
 
 
 def _bout(course: Course, rows: np.ndarray, champion: object, challenger: object) -> Bout:

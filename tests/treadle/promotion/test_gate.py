@@ -1,5 +1,7 @@
 """The gate passes what is better and only that, the same way every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,30 @@ def test_worse_is_not_promoted_in_200_trials():
         )
         passed += gate.promote
     assert passed <= 20
+
+
+@pytest.mark.parametrize(("problem", "metric"), [(p, m) for p in (REGRESSION, CLASSIFICATION) for m in p.metrics])
+def test_a_metric_of_the_mean_loss_is_just_that(problem, metric, truth):
+    measure = problem.metrics[metric]
+    y = truth if problem is REGRESSION else (truth > 10).astype(int)
+    share = 1 / (1 + np.exp(10 - noisy(truth, 2, 1)))
+    answer = noisy(truth, 2, 1) if problem is REGRESSION else np.column_stack([1 - share, share])
+    if measure.of_mean is None:
+        assert metric in {"r2", "auc", "f1"}
+    else:
+        mean = np.array([problem.row_losses(metric, y, answer).mean()])
+        assert measure.of_mean(mean)[0] == pytest.approx(measure.score(y, answer))
+
+
+@pytest.mark.parametrize("blocks", [None, np.arange(200) // 20])
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_sums_of_blocks_say_what_scoring_every_resample_says(truth, metric, blocks):
+    """The interval and the probability, but for the chance of other draws."""
+    pair = noisy(truth, 2, 1), noisy(truth, 1.9, 2)
+    by_sums = compare(truth, *pair, REGRESSION, metric, blocks=blocks, samples=4000)
+    scored = replace(REGRESSION.metrics[metric], of_mean=None)
+    slow = type("Slow", (type(REGRESSION),), {"metrics": {metric: scored}})()
+    by_scores = compare(truth, *pair, slow, metric, blocks=blocks, samples=4000)
+    assert by_sums.gain == by_scores.gain
+    assert by_sums.interval == pytest.approx(by_scores.interval, abs=0.03)
+    assert by_sums.probability == pytest.approx(by_scores.probability, abs=0.03)

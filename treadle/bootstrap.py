@@ -43,7 +43,9 @@ def drawn_means(values: np.ndarray, blocks: np.ndarray | None, rng: np.random.Ge
         Shape (samples,) or (samples, k).
     """
     if blocks is None:
-        return np.array([values[rows].mean(axis=0) for rows in resamples(len(values), None, rng, samples)])
+        n = len(values)
+        times = (np.bincount(rows, minlength=n) for rows in resamples(n, None, rng, samples))
+        return np.array([drawn @ values for drawn in times]) / n
     codes = np.unique(blocks, return_inverse=True)[1]
     counts = np.bincount(codes)
     sums = np.zeros((len(counts), *values.shape[1:]))

@@ -142,8 +142,8 @@ def compare(case: Case, metric: str, parts: list[np.ndarray]) -> tuple[float, fl
     return float(np.mean(off)), float(np.mean(naive)), float(np.mean(inside)), float(np.mean(truths))
 
 
-def cost(case: Case, metric: str, parts: list[np.ndarray], moved: set[str]) -> tuple[float, float, float]:
-    """What the windows' moved inputs are said to cost, what weighting says, and what the labels say; means of all windows."""
+def cost(case: Case, metric: str, parts: list[np.ndarray], moved: set[str]) -> tuple[float, float | None, float]:
+    """What the windows' moved inputs are said to cost, what weighting says where it can, and what the labels say; means."""
     estimator, schema_columns = case.estimators[metric], case.schema.features
     said, checks, truths = [], [], []
     reference = case.judged.assign(**{LOSS: case.problem.row_losses(metric, case.judged_y, case.oof)})
@@ -152,9 +152,9 @@ def cost(case: Case, metric: str, parts: list[np.ndarray], moved: set[str]) -> t
         found = judge_impact(estimator, estimator.rows(frame, answer), moved, frame, reference, schema_columns)
         losses = case.problem.row_losses(metric, case.y[part], answer)
         said.append(found.harm)
-        checks.append(np.nan if found.check is None else found.check)
+        checks += [found.check] if found.check is not None else []
         truths.append(losses.mean() / reference[LOSS].mean() - 1)
-    return float(np.mean(said)), float(np.nanmean(checks)), float(np.mean(truths))
+    return float(np.mean(said)), float(np.mean(checks)) if checks else None, float(np.mean(truths))
 
 
 def main(count: int) -> None:
@@ -193,7 +193,8 @@ def main(count: int) -> None:
         metric = next(name for name in ("log_loss", "mae") if name in case.estimators)
         if moved:
             harm, check, truly = cost(case, metric, parts, moved)
-            print(f"| {case.name} | {what} | {metric} | {harm:+.1%} | {check:+.1%} | {truly:+.1%} |", flush=True)
+            weighted = "" if check is None else f"{check:+.1%}"
+            print(f"| {case.name} | {what} | {metric} | {harm:+.1%} | {weighted} | {truly:+.1%} |", flush=True)
 
 
 def say(case: Case, what: str, metric: str, parts: list[np.ndarray]) -> None:

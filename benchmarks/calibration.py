@@ -30,6 +30,7 @@ SHIFT = 0.5
 MOVED = 2
 CELLS = 400_000  # values above which fewer windows are judged
 WIDTH, TOPICS = 64, 8
+SHARES = 0.4, 0.25, 0.15, 0.1, 0.08, 0.02  # of categories
 NO_LOSSES = np.empty(0), np.empty(0, dtype=np.int64)
 WATCH = Watch(min_rows=30)
 
@@ -47,12 +48,14 @@ SETTINGS = [
     *(Setting("numbers", rows, 10) for rows in (30, 50, 100, 200, 300, 1000, 10_000, 100_000)),
     *(Setting("numbers", rows, columns) for columns in (1, 200) for rows in (30, 300, 1000)),
     Setting("numbers", 100_000, 200),
-    *(Setting("categories", rows, 10) for rows in (30, 300, 1000, 10_000)),
-    *(Setting("high cardinality", rows, 10) for rows in (30, 300, 1000, 10_000)),
-    *(Setting("embedding", rows, 1) for rows in (30, 300, 1000)),
+    *(Setting("categories", rows, 10) for rows in (30, 50, 100, 200, 300, 1000, 10_000, 100_000)),
+    *(Setting("categories", rows, columns) for columns in (1, 200) for rows in (30, 300)),
+    *(Setting("high cardinality", rows, 10) for rows in (30, 50, 100, 300, 1000, 10_000)),
+    *(Setting("embedding", rows, 1) for rows in (30, 50, 100, 300, 1000, 10_000)),
     *(Setting("hourly", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
     *(Setting("daily", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
-    *(Setting("mixed", rows, 40) for rows in (30, 300, 1000)),
+    *(Setting("hourly categories", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
+    *(Setting("mixed", rows, 40) for rows in (30, 50, 100, 300, 1000)),
 ]
 
 
@@ -92,7 +95,7 @@ def numbers(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.
 
 def categories(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:  # noqa: ARG001
     """Independent categories, six to a column, one rare."""
-    return _labels(rng.choice(6, (rows, columns), p=[0.4, 0.25, 0.15, 0.1, 0.08, 0.02]))
+    return _labels(rng.choice(len(SHARES), (rows, columns), p=SHARES))
 
 
 def high_cardinality(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:  # noqa: ARG001
@@ -114,6 +117,13 @@ def daily(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.Da
     return hourly(rows, columns, rng, hour) + 2 * np.sin(2 * np.pi * at)
 
 
+def hourly_categories(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:
+    """Categories that stay for hours: `hourly`, cut where six categories have the same shares as independent ones."""
+    from scipy.stats import norm
+
+    return _labels(np.searchsorted(norm.ppf(np.cumsum(SHARES[:-1])), hourly(rows, columns, rng, hour).to_numpy()))
+
+
 def mixed(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:
     """Numbers, some of them missing, then categories of both kinds; a quarter each of the last two."""
     some = columns // 4
@@ -125,7 +135,7 @@ def mixed(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.Da
 
 STREAMS: dict[str, Stream] = {
     "numbers": numbers, "categories": categories, "high cardinality": high_cardinality, "hourly": hourly,
-    "daily": daily, "mixed": mixed,
+    "daily": daily, "hourly categories": hourly_categories, "mixed": mixed,
 }  # fmt: skip
 
 
@@ -158,7 +168,7 @@ def texts(rows: int, rng: np.random.Generator, shares: list[float] | None = None
 def cases(setting: Setting, windows: int) -> Iterator[tuple[Reference, Window, Window]]:
     """References with a quiet and a shifted window each."""
     rng = np.random.default_rng([setting.rows, setting.columns, len(setting.kind)])
-    timed = setting.kind in ("hourly", "daily")
+    timed = setting.kind in ("hourly", "daily", "hourly categories")
     reference = None
     for number in range(windows):
         if number % WINDOWS_A_REFERENCE == 0 or reference is None:

@@ -8,7 +8,7 @@ B. Schmeiser 1984). It is taken at several lengths, since short blocks are many 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,12 +73,14 @@ class Usual:
 
     Attributes:
         distances: Of each block (blocks,).
+        rows: Rows of each block that say something (blocks,).
         inflation: 1 for independent rows, more where they depend on each other.
         inflation_without: The same as each block sees it that is not part of it (blocks,).
     """
 
     layout: Layout
     distances: np.ndarray
+    rows: np.ndarray
     inflation: float
     inflation_without: np.ndarray
 
@@ -113,14 +115,15 @@ def usual(layout: Layout, counts: np.ndarray, distances: np.ndarray, *, ordered:
         distances: Of each block from the rest (blocks,).
         ordered: Whether cumulative shares are compared, or shares.
     """
+    rows = counts.sum(axis=1)
+    independent = Usual(layout, distances, layout.sums(rows, layout.length), 1.0, np.ones(len(distances)))
     if not layout.timed:
-        return Usual(layout, distances, 1.0, np.ones(len(distances)))
+        return independent
     values = np.cumsum(counts, axis=1)[:, :-1] if ordered else counts
     share = values.sum(axis=0) / max(1.0, counts.sum())
     noise = float((share * (1 - share)).sum())
     if noise <= 0:
-        return Usual(layout, distances, 1.0, np.ones(len(distances)))
-    rows = counts.sum(axis=1)
+        return independent
     inflation, without = 1.0, np.ones(len(distances))
     for length in layout.lengths:
         size = layout.sums(rows, length)
@@ -129,7 +132,7 @@ def usual(layout: Layout, counts: np.ndarray, distances: np.ndarray, *, ordered:
         ratio = ((parts - share) ** 2).sum(axis=1) / (noise * spread)
         inflation = max(inflation, float(ratio.mean()))
         without = np.maximum(without, _mean_without(ratio, length, layout.length, len(distances)))
-    return Usual(layout, distances, inflation, without)
+    return replace(independent, inflation=inflation, inflation_without=without)
 
 
 def _mean_without(ratio: np.ndarray, length: int, reach: int, blocks: int) -> np.ndarray:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from treadle.drift.blocks import Layout
 from treadle.drift.cells import Cells, as_numbers, category_cells, category_numbers, number_cells
-from treadle.drift.comparison import Comparison, compare_missing, compare_new, compare_values, compare_vanished
+from treadle.drift.comparison import Comparison, compare_values
 from treadle.drift.embeddings import landmarks
 from treadle.drift.records import Kind, Reference, Window
+from treadle.drift.shares import compare_cells, compare_missing, compare_new, compare_vanished
 from treadle.tables.schema import Column
 
 MOST_ROWS = 20_000  # of a window; more say nothing new: chance is then 0.01, and what matters is 0.1
@@ -70,32 +71,20 @@ def compare_numbers(
 
 def _category(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
     before, now, known = category_numbers(normal, current)
-    values = compare_categories("input", name, before, now, known, layout)
     cells = category_cells(before, now, known)
-    if values is not None:
-        yield values
+    yield from compare_categories("input", name, cells, layout)
     yield compare_missing(name, cells, layout)
     yield compare_new(name, before, now, known, layout)
     yield compare_vanished(name, cells, layout)
 
 
-def compare_categories(
-    kind: Kind, name: str, before: np.ndarray, now: np.ndarray, known: int, layout: Layout
-) -> Comparison | None:
-    """Compare category numbers (n,) and (m,), see `cells.category_numbers`; `None` if one side has none."""
-    cells = category_cells(before, now, known)
-    shares = [np.bincount(codes, minlength=cells.size)[1:] for codes in (cells.normal, cells.current)]
-    if not all(share.sum() for share in shares):
-        return None
-    gap = shares[1] / shares[1].sum() - shares[0] / shares[0].sum()
-    most = float(gap[np.abs(gap).argmax()])
-    said = f"one category of '{name}' went from {_pair(shares, int(np.abs(gap).argmax()))} of the rows"
-    return compare_values(kind, name, cells, layout, most, said)
-
-
-def _pair(counts: Sequence[np.ndarray], cell: int) -> str:
-    before, now = (count[cell] / count.sum() for count in counts)
-    return f"{before:.1%} to {now:.1%}"
+def compare_categories(kind: Kind, name: str, cells: Cells, layout: Layout) -> Iterator[Comparison]:
+    """Compare categories, all together and one by one; nothing if one side has none."""
+    single = compare_cells(kind, name, cells, layout)
+    if single is None:
+        return
+    together = compare_values(kind, name, cells, layout, single.effect, single.said)
+    yield from (single, together) if together is not None else (single,)
 
 
 def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) -> Iterator[Comparison]:
@@ -106,8 +95,5 @@ def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) 
         found = compare_numbers("input", name, before.numbers[:, i], now.numbers[:, i], layout)
         if found is not None:
             yield found
-    found = compare_categories(
-        "input", name, before.nearest, now.nearest, int(max(before.nearest.max(), now.nearest.max())), layout
-    )
-    if found is not None:
-        yield found
+    known = int(max(before.nearest.max(), now.nearest.max()))
+    yield from compare_categories("input", name, category_cells(before.nearest, now.nearest, known), layout)

@@ -14,6 +14,9 @@ import numpy as np
 
 CHUNKS = 256  # a block is a whole number of chunks
 LEAST_BLOCKS = 3  # of a shorter reference a block is a third
+CHOOSING = 3  # one in so many rows, or runs of rows, chooses by what the others are measured
+LEAST_RUN = 16  # rows in time order that stay together, if the reference is long enough
+LEAST_RUNS = 3 * CHOOSING
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,17 @@ class Layout:
     def lengths(self) -> list[int]:
         """Lengths in chunks at which the inflation is taken: powers of two up to the block's own."""
         return sorted({*(2**i for i in range(self.length.bit_length())), self.length})
+
+    def parted(self) -> tuple[np.ndarray, Layout]:
+        """Which rows choose by what the others are measured, (rows,), and the blocks of those others.
+
+        Whatever is chosen for being frequent, or near, in some rows is less so in all others; a window is one of the others.
+        Where order means time, runs as long as a block stay together, so that the others still show how hours hang together.
+        """
+        size = max(1, round(self.size))
+        run = max(1, min(max(size, LEAST_RUN), self.rows // LEAST_RUNS)) if self.timed else 1
+        choosing = np.arange(self.rows) // run % CHOOSING == CHOOSING - 1
+        return choosing, Layout.of(self.rows - int(choosing.sum()), size, timed=self.timed)
 
     def sums(self, values: np.ndarray, length: int) -> np.ndarray:
         """Sums (blocks, ...) over every run of `length` chunks, of sums by chunk (chunks, ...)."""

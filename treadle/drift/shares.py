@@ -71,16 +71,15 @@ def _unlikely(c: Comparison) -> tuple[bool, float, float]:
     return c.statistic <= c.least, c.probability(c.statistic), -c.statistic
 
 
-def compare_missing(name: str, cells: Cells, layout: Layout) -> Comparison:
-    """Compare the shares of missing values."""
-    gone = np.column_stack([cells.normal == 0, cells.normal != 0])
-    counts = np.add.reduceat(gone.astype(np.float64), layout.edges[:-1], axis=0)
+def compare_missing(name: str, normal: np.ndarray, current: np.ndarray, layout: Layout) -> Comparison:
+    """Compare the shares of missing values; of each row of the reference (n,) and of the window (m,) whether it misses its own."""
+    counts = layout.counts(normal.astype(np.int64), 2)
     part = layout.sums(counts, layout.length)
-    before, now = float((cells.normal == 0).mean()), float((cells.current == 0).mean())
+    before, now = float(normal.mean()), float(current.mean())
     far = distances(part, counts.sum(axis=0) - part, ordered=False)
     return Comparison(
         "missing", name, abs(now - before), now - before, f"{now:.1%} of '{name}' is missing, {before:.1%} was normal",
-        LEAST_SHARE, len(cells.current), len(cells.normal), usual(layout, counts, far, ordered=False),
+        LEAST_SHARE, len(current), len(normal), usual(layout, counts, far, ordered=False),
         partial(share_chance, share=before),
     )  # fmt: skip
 

@@ -189,3 +189,17 @@ def test_the_rate_beside_the_alarm_counts_rows_that_say_something(rows, timed):
     window = six(rows, rng).mask(rng.random((rows, 10)) < 0.5)
     found = judge(Reference(half, timed, *UNLABELLED), Window(window, *UNLABELLED), SIX, Watch(min_rows=30))
     assert found.false_alarm_rate < 0.02
+
+
+def test_frequent_categories_that_are_frequent_by_chance_are_quiet():
+    """Of 50 equal categories the most frequent 24 of 300 rows are less so in all others, which is no drift."""
+
+    def table(n, rng):
+        return pd.DataFrame(rng.integers(0, 50, (n, 10))).astype("str").add_prefix("x")
+
+    rng = np.random.default_rng(1)
+    looks = []
+    for _ in range(3):
+        reference = Reference(table(300, rng), False, *UNLABELLED)
+        looks += [judge(reference, Window(table(100, rng), *UNLABELLED), SIX, Watch()) for _ in range(15)]
+    assert sum(bool(drifted(found)) for found in looks) <= 1

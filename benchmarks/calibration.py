@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +30,9 @@ SHIFT = 0.5
 MOVED = 2
 CELLS = 400_000  # values above which fewer windows are judged
 WIDTH, TOPICS = 64, 8
+CENTRES = np.random.default_rng(0).normal(0, 1.5, (TOPICS, WIDTH))
+EQUAL, GROWN = [1 / TOPICS] * TOPICS, [0.3, *[0.1] * (TOPICS - 1)]
+SHARES = 0.4, 0.25, 0.15, 0.1, 0.08, 0.02  # of categories
 NO_LOSSES = np.empty(0), np.empty(0, dtype=np.int64)
 WATCH = Watch(min_rows=30)
 
@@ -47,12 +50,15 @@ SETTINGS = [
     *(Setting("numbers", rows, 10) for rows in (30, 50, 100, 200, 300, 1000, 10_000, 100_000)),
     *(Setting("numbers", rows, columns) for columns in (1, 200) for rows in (30, 300, 1000)),
     Setting("numbers", 100_000, 200),
-    *(Setting("categories", rows, 10) for rows in (30, 300, 1000, 10_000)),
-    *(Setting("high cardinality", rows, 10) for rows in (30, 300, 1000, 10_000)),
-    *(Setting("embedding", rows, 1) for rows in (30, 300, 1000)),
+    *(Setting("categories", rows, 10) for rows in (30, 50, 100, 200, 300, 1000, 10_000, 100_000)),
+    *(Setting("categories", rows, columns) for columns in (1, 200) for rows in (30, 300)),
+    *(Setting("high cardinality", rows, 10) for rows in (30, 50, 100, 300, 1000, 10_000)),
+    *(Setting("embedding", rows, 1) for rows in (30, 50, 100, 300, 1000, 10_000)),
     *(Setting("hourly", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
     *(Setting("daily", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
-    *(Setting("mixed", rows, 40) for rows in (30, 300, 1000)),
+    *(Setting("hourly categories", rows, 10) for rows in (30, 100, 300, 1000, 10_000)),
+    *(Setting("hourly embedding", rows, 1) for rows in (30, 100, 300, 1000, 10_000)),
+    *(Setting("mixed", rows, 40) for rows in (30, 50, 100, 300, 1000)),
 ]
 
 
@@ -92,7 +98,7 @@ def numbers(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.
 
 def categories(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:  # noqa: ARG001
     """Independent categories, six to a column, one rare."""
-    return _labels(rng.choice(6, (rows, columns), p=[0.4, 0.25, 0.15, 0.1, 0.08, 0.02]))
+    return _labels(rng.choice(len(SHARES), (rows, columns), p=SHARES))
 
 
 def high_cardinality(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:  # noqa: ARG001
@@ -114,6 +120,18 @@ def daily(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.Da
     return hourly(rows, columns, rng, hour) + 2 * np.sin(2 * np.pi * at)
 
 
+def hourly_categories(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:
+    """Categories that stay for hours: `hourly`, cut where six categories have the same shares as independent ones."""
+    return _labels(_cut(hourly(rows, columns, rng, hour).to_numpy(), SHARES))
+
+
+def _cut(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Normal values as the number of a part, of which each has its share."""
+    from scipy.stats import norm
+
+    return np.searchsorted(norm.ppf(np.cumsum(shares[:-1])), values)
+
+
 def mixed(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.DataFrame:
     """Numbers, some of them missing, then categories of both kinds; a quarter each of the last two."""
     some = columns // 4
@@ -125,7 +143,7 @@ def mixed(rows: int, columns: int, rng: np.random.Generator, hour: int) -> pd.Da
 
 STREAMS: dict[str, Stream] = {
     "numbers": numbers, "categories": categories, "high cardinality": high_cardinality, "hourly": hourly,
-    "daily": daily, "mixed": mixed,
+    "daily": daily, "hourly categories": hourly_categories, "mixed": mixed,
 }  # fmt: skip
 
 
@@ -149,25 +167,33 @@ def shifted(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return table.assign(**moved)
 
 
-def texts(rows: int, rng: np.random.Generator, shares: list[float] | None = None) -> np.ndarray:
+def texts(rows: int, rng: np.random.Generator, shares: Sequence[float] = EQUAL) -> np.ndarray:
     """Embeddings (rows, WIDTH) about some topics."""
-    centres = np.random.default_rng(0).normal(0, 1.5, (TOPICS, WIDTH))
-    return centres[rng.choice(TOPICS, rows, p=shares)] + rng.standard_normal((rows, WIDTH))
+    return CENTRES[rng.choice(TOPICS, rows, p=shares)] + rng.standard_normal((rows, WIDTH))
+
+
+def hourly_texts(rows: int, rng: np.random.Generator, shares: Sequence[float] = EQUAL) -> np.ndarray:
+    """The same whose topics and words stay for hours."""
+    topics = _cut(hourly(rows, 1, rng, 0).to_numpy()[:, 0], shares)
+    return CENTRES[topics] + hourly(rows, WIDTH, rng, 0).to_numpy()
+
+
+EMBEDDINGS = {"embedding": texts, "hourly embedding": hourly_texts}
 
 
 def cases(setting: Setting, windows: int) -> Iterator[tuple[Reference, Window, Window]]:
     """References with a quiet and a shifted window each."""
     rng = np.random.default_rng([setting.rows, setting.columns, len(setting.kind)])
-    timed = setting.kind in ("hourly", "daily")
+    timed = setting.kind.startswith(("hourly", "daily"))
     reference = None
     for number in range(windows):
         if number % WINDOWS_A_REFERENCE == 0 or reference is None:
             reference = _reference(setting, rng, timed=timed)
         hour = REFERENCE_ROWS + int(rng.integers(0, 10_000))
-        if setting.kind == "embedding":
+        draw = EMBEDDINGS.get(setting.kind)
+        if draw is not None:
             index = pd.DataFrame(index=range(setting.rows))
-            grown = [0.3, *[0.1] * (TOPICS - 1)]
-            pair = (texts(setting.rows, rng), texts(setting.rows, rng, grown))
+            pair = (draw(setting.rows, rng), draw(setting.rows, rng, GROWN))
             yield reference, *(Window(index, *NO_LOSSES, matrices={"x0": matrix}) for matrix in pair)
         else:
             quiet = STREAMS[setting.kind](setting.rows, setting.columns, rng, hour)
@@ -175,9 +201,10 @@ def cases(setting: Setting, windows: int) -> Iterator[tuple[Reference, Window, W
 
 
 def _reference(setting: Setting, rng: np.random.Generator, *, timed: bool) -> Reference:
-    if setting.kind == "embedding":
+    draw = EMBEDDINGS.get(setting.kind)
+    if draw is not None:
         rows = pd.DataFrame(index=range(REFERENCE_ROWS))
-        return Reference(rows, False, *NO_LOSSES, matrices={"x0": texts(REFERENCE_ROWS, rng)})
+        return Reference(rows, timed, *NO_LOSSES, matrices={"x0": draw(REFERENCE_ROWS, rng)})
     return Reference(STREAMS[setting.kind](REFERENCE_ROWS, setting.columns, rng, 0), timed, *NO_LOSSES)
 
 
@@ -210,7 +237,7 @@ def measure(setting: Setting, windows: int, theirs: int) -> Result:
             right += len(names & {f"x{i}" for i in range(MOVED)})
         spent += time.process_time() - begun
         looks += 1 + (number < twice)
-        if number < theirs and setting.kind != "embedding":
+        if number < theirs and setting.kind not in EMBEDDINGS:
             given.append((*_evidently(reference, quiet), _evidently(reference, moved)[0]))
     twice = min(twice, few)
     return Result(

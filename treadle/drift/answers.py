@@ -6,7 +6,7 @@ import numpy as np
 
 from treadle.drift.blocks import Layout
 from treadle.drift.comparison import Comparison
-from treadle.drift.inputs import compare_categories, compare_numbers, thinned
+from treadle.drift.inputs import chosen_cells, compare_categories, compare_numbers, thinned
 from treadle.drift.records import Reference, Window
 
 MOST_CLASSES = 10  # of an answer, the most frequent ones
@@ -41,9 +41,8 @@ def compare_targets(reference: Reference, window: Window, *, classes: bool) -> l
     layout = Layout.of(len(before), len(now), timed=reference.timed)
     if classes:
         old, new = (values.astype(np.int64) + 1 for values in (before, now))
-        found = compare_categories("target", "target", old, new, int(max(old.max(), new.max())), layout)
-    else:
-        found = compare_numbers("target", "target", _columns(before)[:, 0], _columns(now)[:, 0], layout)
+        return list(compare_categories("target", "target", *chosen_cells(old, new, int(old.max()), layout)))
+    found = compare_numbers("target", "target", _columns(before)[:, 0], _columns(now)[:, 0], layout)
     return [] if found is None else [found]
 
 

@@ -8,12 +8,15 @@ B. Schmeiser 1984). It is taken at several lengths, since short blocks are many 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 CHUNKS = 256  # a block is a whole number of chunks
 LEAST_BLOCKS = 3  # of a shorter reference a block is a third
+CHOOSING = 3  # one in so many rows, or runs of rows, chooses by what the others are measured
+LEAST_RUN = 16  # rows in time order that stay together, if the reference is long enough
+LEAST_RUNS = 3 * CHOOSING
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,17 @@ class Layout:
         """Lengths in chunks at which the inflation is taken: powers of two up to the block's own."""
         return sorted({*(2**i for i in range(self.length.bit_length())), self.length})
 
+    def parted(self) -> tuple[np.ndarray, Layout]:
+        """Which rows choose by what the others are measured, (rows,), and the blocks of those others.
+
+        Whatever is chosen for being frequent, or near, in some rows is less so in all others; a window is one of the others.
+        Where order means time, runs as long as a block stay together, so that the others still show how hours hang together.
+        """
+        size = max(1, round(self.size))
+        run = max(1, min(max(size, LEAST_RUN), self.rows // LEAST_RUNS)) if self.timed else 1
+        choosing = np.arange(self.rows) // run % CHOOSING == CHOOSING - 1
+        return choosing, Layout.of(self.rows - int(choosing.sum()), size, timed=self.timed)
+
     def sums(self, values: np.ndarray, length: int) -> np.ndarray:
         """Sums (blocks, ...) over every run of `length` chunks, of sums by chunk (chunks, ...)."""
         total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0, dtype=np.float64)])
@@ -73,12 +87,14 @@ class Usual:
 
     Attributes:
         distances: Of each block (blocks,).
+        rows: Rows of each block that say something (blocks,).
         inflation: 1 for independent rows, more where they depend on each other.
         inflation_without: The same as each block sees it that is not part of it (blocks,).
     """
 
     layout: Layout
     distances: np.ndarray
+    rows: np.ndarray
     inflation: float
     inflation_without: np.ndarray
 
@@ -113,14 +129,15 @@ def usual(layout: Layout, counts: np.ndarray, distances: np.ndarray, *, ordered:
         distances: Of each block from the rest (blocks,).
         ordered: Whether cumulative shares are compared, or shares.
     """
+    rows = counts.sum(axis=1)
+    independent = Usual(layout, distances, layout.sums(rows, layout.length), 1.0, np.ones(len(distances)))
     if not layout.timed:
-        return Usual(layout, distances, 1.0, np.ones(len(distances)))
+        return independent
     values = np.cumsum(counts, axis=1)[:, :-1] if ordered else counts
     share = values.sum(axis=0) / max(1.0, counts.sum())
     noise = float((share * (1 - share)).sum())
     if noise <= 0:
-        return Usual(layout, distances, 1.0, np.ones(len(distances)))
-    rows = counts.sum(axis=1)
+        return independent
     inflation, without = 1.0, np.ones(len(distances))
     for length in layout.lengths:
         size = layout.sums(rows, length)
@@ -129,7 +146,7 @@ def usual(layout: Layout, counts: np.ndarray, distances: np.ndarray, *, ordered:
         ratio = ((parts - share) ** 2).sum(axis=1) / (noise * spread)
         inflation = max(inflation, float(ratio.mean()))
         without = np.maximum(without, _mean_without(ratio, length, layout.length, len(distances)))
-    return Usual(layout, distances, inflation, without)
+    return replace(independent, inflation=inflation, inflation_without=without)
 
 
 def _mean_without(ratio: np.ndarray, length: int, reach: int, blocks: int) -> np.ndarray:

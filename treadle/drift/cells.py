@@ -51,20 +51,25 @@ def _between(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), 0, 2 * below - 1 + on)
 
 
-def category_cells(normal: np.ndarray, current: np.ndarray, known: int) -> Cells:
+def frequent(normal: np.ndarray, known: int) -> np.ndarray:
+    """The categories to have a cell of their own, most frequent first, of category numbers (n,) from 1 to `known`."""
+    counts = np.bincount(normal, minlength=known + 1)[1:]
+    order = np.argsort(-counts, kind="stable") + 1
+    return order[: min(FREQUENT, int((counts >= LEAST_COUNT).sum()))]
+
+
+def category_cells(normal: np.ndarray, current: np.ndarray, known: int, own: np.ndarray) -> Cells:
     """Category numbers, see `category_numbers`, as cells.
 
     Args:
         normal: Of the reference (n,), 0 for missing, else 1 to `known`.
         current: Of the window (m,); above `known` for those that the reference never saw.
         known: How many different ones the reference has.
+        own: Those with a cell of their own, see `frequent`.
     """
-    counts = np.bincount(normal, minlength=known + 1)[1:]
-    order = np.argsort(-counts, kind="stable")
-    own = order[: min(FREQUENT, int((counts >= LEAST_COUNT).sum()))]
     cell = np.full(known + 2, len(own) + 1)
     cell[0] = 0
-    cell[own + 1] = np.arange(1, len(own) + 1)
+    cell[own] = np.arange(1, len(own) + 1)
     return Cells(cell[normal], cell[np.minimum(current, known + 1)], len(own) + 2, ordered=False)
 
 

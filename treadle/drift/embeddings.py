@@ -1,7 +1,7 @@
 """Embeddings, (n, width) matrices of texts or images, as a few scores that are compared like any column.
 
-Half of the reference draws the map (principal components, centres of its clusters), the other half is measured on it,
-so that it is no nearer to the map than a quiet window is.
+A third of the reference draws the map (principal components, centres of its clusters), the others are measured on it,
+so that they are no nearer to the map than a quiet window is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 
 COMPONENTS = 6
 CENTRES = 12
-RUN = 16  # rows that go to the same half together
 ROUNDS = 10
 
 
@@ -23,25 +22,23 @@ class Scores:
     Attributes:
         numbers: Scores on the components, and the distance from the nearest centre, (n, components + 1).
         nearest: Which centre is the nearest, from 1 on, (n,).
+        centres: How many there are.
     """
 
     numbers: np.ndarray
     nearest: np.ndarray
+    centres: int
 
 
-def landmarks(normal: np.ndarray, current: np.ndarray, seed: int = 0) -> tuple[np.ndarray, Scores, Scores]:
-    """Scores of the half of the reference that did not draw the map, and of the window.
+def landmarks(drawn: np.ndarray, *measured: np.ndarray, seed: int = 0) -> tuple[Scores, ...]:
+    """Scores of rows that did not draw the map.
 
     Args:
-        normal: The reference (n, width), in time order.
-        current: The window (m, width).
+        drawn: Rows of the reference that draw it (n, width).
+        measured: Its other rows, and the window, each (m, width).
         seed: Of the centres to begin with.
-
-    Returns:
-        Which rows of the reference were measured (n,); their scores; the window's scores.
     """
-    drawing = np.arange(len(normal)) // RUN % 2 == 0
-    drawn = normal[drawing].astype(np.float64)
+    drawn = drawn.astype(np.float64)
     middle = drawn.mean(axis=0)
     axes = np.linalg.eigh(np.cov(drawn, rowvar=False))[1][:, ::-1][:, :COMPONENTS]
     centres = _centres(drawn, np.random.default_rng(seed))
@@ -49,9 +46,9 @@ def landmarks(normal: np.ndarray, current: np.ndarray, seed: int = 0) -> tuple[n
     def scores(rows: np.ndarray) -> Scores:
         squared = _squared(rows, centres)
         far = np.sqrt(squared.min(axis=1))
-        return Scores(np.column_stack([(rows - middle) @ axes, far]), squared.argmin(axis=1) + 1)
+        return Scores(np.column_stack([(rows - middle) @ axes, far]), squared.argmin(axis=1) + 1, len(centres))
 
-    return ~drawing, scores(normal[~drawing].astype(np.float64)), scores(current.astype(np.float64))
+    return tuple(scores(rows.astype(np.float64)) for rows in measured)
 
 
 def _centres(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -25,7 +25,7 @@ def findings(comparisons: Sequence[Comparison], level: float) -> list[Finding]:
     drifted: set[int] = set()
     while True:
         each = level / max(1, len(comparisons) - len(drifted))
-        more = {i for i, c in enumerate(comparisons) if c.statistic > c.threshold(each)}
+        more = {i for i, c in enumerate(comparisons) if c.exceeds(each)}
         if more <= drifted:
             break
         drifted |= more
@@ -39,7 +39,7 @@ def findings(comparisons: Sequence[Comparison], level: float) -> list[Finding]:
 
 
 def _finding(c: Comparison, level: float, drifted: bool, certain_level: float) -> Finding:
-    certain = drifted and c.statistic > c.threshold(certain_level)
+    certain = drifted and c.exceeds(certain_level)
     rounded = round(c.statistic, 4), round(c.threshold(level), 4), round(c.effect, 4)
     return Finding(c.kind, c.name, *rounded, drifted, certain, c.said)
 

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from treadle.drift.blocks import Layout
-from treadle.drift.cells import Cells, as_numbers, category_cells, category_numbers, number_cells
-from treadle.drift.comparison import Comparison, compare_missing, compare_new, compare_values, compare_vanished
+from treadle.drift.cells import Cells, as_numbers, category_cells, category_numbers, frequent, number_cells
+from treadle.drift.comparison import Comparison, compare_values
 from treadle.drift.embeddings import landmarks
 from treadle.drift.records import Kind, Reference, Window
+from treadle.drift.shares import compare_cells, compare_missing, compare_new, compare_vanished
 from treadle.tables.schema import Column
 
+FEWEST_DRAWING = 2  # rows that can draw a map of embeddings
 MOST_ROWS = 20_000  # of a window; more say nothing new: chance is then 0.01, and what matters is 0.1
 
 
@@ -50,7 +52,7 @@ def _number(name: str, normal: pd.Series, current: pd.Series, layout: Layout) ->
     values = compare_numbers("input", name, before, now, layout, cells)
     if values is not None:
         yield values
-    yield compare_missing(name, cells, layout)
+    yield compare_missing(name, np.isnan(before), np.isnan(now), layout)
 
 
 def compare_numbers(
@@ -70,44 +72,44 @@ def compare_numbers(
 
 def _category(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
     before, now, known = category_numbers(normal, current)
-    values = compare_categories("input", name, before, now, known, layout)
-    cells = category_cells(before, now, known)
-    if values is not None:
-        yield values
-    yield compare_missing(name, cells, layout)
+    cells, blocks = chosen_cells(before, now, known, layout)
+    yield from compare_categories("input", name, cells, blocks)
+    yield compare_missing(name, before == 0, now == 0, layout)
     yield compare_new(name, before, now, known, layout)
-    yield compare_vanished(name, cells, layout)
+    yield compare_vanished(name, cells, blocks)
 
 
-def compare_categories(
-    kind: Kind, name: str, before: np.ndarray, now: np.ndarray, known: int, layout: Layout
-) -> Comparison | None:
-    """Compare category numbers (n,) and (m,), see `cells.category_numbers`; `None` if one side has none."""
-    cells = category_cells(before, now, known)
-    shares = [np.bincount(codes, minlength=cells.size)[1:] for codes in (cells.normal, cells.current)]
-    if not all(share.sum() for share in shares):
-        return None
-    gap = shares[1] / shares[1].sum() - shares[0] / shares[0].sum()
-    most = float(gap[np.abs(gap).argmax()])
-    said = f"one category of '{name}' went from {_pair(shares, int(np.abs(gap).argmax()))} of the rows"
-    return compare_values(kind, name, cells, layout, most, said)
+def chosen_cells(before: np.ndarray, now: np.ndarray, known: int, layout: Layout) -> tuple[Cells, Layout]:
+    """Category numbers (n,) and (m,), see `cells.category_numbers`, as cells, and the blocks of those compared.
+
+    All rows of the reference where each of its categories has a cell; else a third chooses the frequent ones, and the
+    others are compared: the most frequent of any sample are less frequent elsewhere.
+    """
+    own = frequent(before, known)
+    if len(own) == known:
+        return category_cells(before, now, known, own), layout
+    choosing, blocks = layout.parted()
+    return category_cells(before[~choosing], now, known, frequent(before[choosing], known)), blocks
 
 
-def _pair(counts: Sequence[np.ndarray], cell: int) -> str:
-    before, now = (count[cell] / count.sum() for count in counts)
-    return f"{before:.1%} to {now:.1%}"
+def compare_categories(kind: Kind, name: str, cells: Cells, layout: Layout) -> Iterator[Comparison]:
+    """Compare categories, all together and one by one; nothing if one side has none."""
+    single = compare_cells(kind, name, cells, layout)
+    if single is None:
+        return
+    together = compare_values(kind, name, cells, layout, single.effect, single.said)
+    yield from (single, together) if together is not None else (single,)
 
 
 def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) -> Iterator[Comparison]:
     """An embedding's comparisons: each of its scores is a column of numbers."""
-    kept, before, now = landmarks(normal, current)
-    layout = Layout.of(int(kept.sum()), len(current), timed=timed)
+    choosing, layout = Layout.of(len(normal), len(current), timed=timed).parted()
+    if choosing.sum() < FEWEST_DRAWING:
+        return
+    before, now = landmarks(normal[choosing], normal[~choosing], current)
     for i in range(before.numbers.shape[1]):
         found = compare_numbers("input", name, before.numbers[:, i], now.numbers[:, i], layout)
         if found is not None:
             yield found
-    found = compare_categories(
-        "input", name, before.nearest, now.nearest, int(max(before.nearest.max(), now.nearest.max())), layout
-    )
-    if found is not None:
-        yield found
+    cells = Cells(before.nearest, now.nearest, before.centres + 1, ordered=False)
+    yield from compare_categories("input", name, cells, layout)

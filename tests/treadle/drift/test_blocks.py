@@ -59,3 +59,33 @@ def test_every_size_has_blocks(rows, window):
     assert len(layout.sums(counts, layout.length)) == layout.chunks - layout.length + 1
     found = usual(layout, counts, np.zeros(layout.chunks - layout.length + 1), ordered=False)
     assert found.inflation == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "window", "timed"),
+    [(5000, 300, True), (5000, 300, False), (2000, 1000, True), (12, 30, True), (2, 30, False)],
+)
+def test_a_third_of_the_rows_chooses_and_the_others_have_blocks(rows, window, timed):
+    layout = Layout.of(rows, window, timed=timed)
+    choosing, blocks = layout.parted()
+    assert choosing.sum() + blocks.rows == rows
+    assert abs(choosing.sum() - rows / 3) <= max(1, rows / 9)
+    assert blocks.timed == timed
+    assert blocks.size <= max(1, round(layout.size))
+
+
+def test_hours_that_hang_together_stay_together_where_a_part_is_compared():
+    """Torn into runs of a few rows, the same hours would look half as inflated, and quiet windows like drift."""
+
+    def inflation(keep):
+        found = []
+        for seed in range(10):
+            values = walk(6000, 0.9, seed)
+            kept = values[keep(Layout.of(6000, 300, timed=True))]
+            found.append(compared(kept, 300).usual.inflation)
+        return np.mean(found)
+
+    whole, parted = inflation(lambda _: slice(None)), inflation(lambda layout: ~layout.parted()[0])
+    torn = inflation(lambda _: np.arange(6000) // 16 % 2 == 0)
+    assert parted > 0.85 * whole
+    assert torn < 0.8 * whole

@@ -135,3 +135,71 @@ def test_long_tails_are_quiet():
             reference, Window(table(1000, seed + 50), *nothing), [Column(name="city", kind="category")], Watch()
         )
         assert not drifted(found)
+
+
+def six(n, rng):
+    """Ten columns of six categories, of which one is rare."""
+    shares = [0.4, 0.25, 0.15, 0.1, 0.08, 0.02]
+    return pd.DataFrame({f"x{i}": rng.choice(list("abcdef"), n, p=shares) for i in range(10)})
+
+
+SIX = [Column(name=f"x{i}", kind="category") for i in range(10)]
+UNLABELLED = np.empty(0), np.empty(0, dtype=np.int64)
+
+
+@pytest.mark.parametrize("rows", [30, 50])
+def test_few_rows_of_categories_are_quiet(rows):
+    """Among 30 quiet rows one of 15 % is absent by chance in each 130th column; the window says nothing by that."""
+    rng = np.random.default_rng(rows)
+    reference = Reference(six(5000, rng), False, *UNLABELLED)
+    looks = [judge(reference, Window(six(rows, rng), *UNLABELLED), SIX, Watch(min_rows=30)) for _ in range(60)]
+    assert sum(bool(drifted(found)) for found in looks) <= 1
+    assert max(found.false_alarm_rate for found in looks) < 0.02
+
+
+def test_a_fifth_of_300_rows_going_to_one_category_is_found():
+    rng = np.random.default_rng(3)
+    reference = Reference(six(5000, rng), False, *UNLABELLED)
+    named = []
+    for _ in range(30):
+        rows = six(300, rng)
+        moved = {name: rows[name].mask(rng.random(300) < 0.2, "b") for name in ("x0", "x1")}
+        found = judge(reference, Window(rows.assign(**moved), *UNLABELLED), SIX, Watch())
+        named.append(found.verdict == "drift" and drifted(found) <= {("input", "x0"), ("input", "x1")})
+        assert "ne category of 'x" in found.reason
+    assert sum(named) >= 27
+
+
+def test_a_rare_category_that_grows_among_few_rows_is_found_and_named():
+    """Of 60 rows of one that was 2 %, 16 are much for it alone, though little for the whole column."""
+    rng = np.random.default_rng(5)
+    reference = Reference(six(5000, rng), False, *UNLABELLED)
+    rows = six(60, rng).assign(x4=["f"] * 16 + list(rng.choice(list("abcde"), 44)))
+    found = judge(reference, Window(rows, *UNLABELLED), SIX, Watch(min_rows=30))
+    assert drifted(found) == {("input", "x4")}
+    assert "One category of 'x4' went from 2" in found.reason
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("rows", [30, 300])
+def test_the_rate_beside_the_alarm_counts_rows_that_say_something(rows, timed):
+    """Half of every block is missing: its values are those of half as many rows, and a quiet stream's rate is still low."""
+    rng = np.random.default_rng(rows)
+    half = six(5000, rng).mask(rng.random((5000, 10)) < 0.5)
+    window = six(rows, rng).mask(rng.random((rows, 10)) < 0.5)
+    found = judge(Reference(half, timed, *UNLABELLED), Window(window, *UNLABELLED), SIX, Watch(min_rows=30))
+    assert found.false_alarm_rate < 0.02
+
+
+def test_frequent_categories_that_are_frequent_by_chance_are_quiet():
+    """Of 50 equal categories the most frequent 24 of 300 rows are less so in all others, which is no drift."""
+
+    def table(n, rng):
+        return pd.DataFrame(rng.integers(0, 50, (n, 10))).astype("str").add_prefix("x")
+
+    rng = np.random.default_rng(1)
+    looks = []
+    for _ in range(3):
+        reference = Reference(table(300, rng), False, *UNLABELLED)
+        looks += [judge(reference, Window(table(100, rng), *UNLABELLED), SIX, Watch()) for _ in range(15)]
+    assert sum(bool(drifted(found)) for found in looks) <= 1

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -41,6 +41,10 @@ class Entry(NamedTuple):
     arrived_us: int
     features: str
     answer: str
+
+
+Values = tuple[str, str, int, int, int, str, str]
+"""What an `Entry` holds; where rows come by the thousand, making one of each would cost as much as reading it."""
 
 
 class Exchange(NamedTuple):
@@ -143,13 +147,15 @@ def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
 
     Stops at the first that is not whole: it is still being written, or was when its writer died.
     """
+    view = memoryview(content)
     offset = 0
     while len(content) >= offset + HEADER.size:
         length, checksum = HEADER.unpack_from(content, offset)
         begin, end = offset + HEADER.size, offset + HEADER.size + length
-        if end > len(content) or zlib.crc32(content[begin:end]) != checksum:
+        frame = view[begin:end]
+        if end > len(content) or zlib.crc32(frame) != checksum:
             return
-        yield end, _decode(content[begin:end])
+        yield end, _decode(frame)
         offset = end
 
 
@@ -162,7 +168,7 @@ def on_their_way(folder: Path, model: str, ids: Collection[str]) -> set[str]:
         except FileNotFoundError:  # carried meanwhile
             continue
         for _, records in read_frames(content):
-            found |= {row.id for row in entries(records) if row.model == model and row.id in ids}
+            found |= {name for name, of, *_ in entries(records) if of == model and name in ids}
     return found
 
 
@@ -179,22 +185,25 @@ _answers = msgspec.json.Decoder(_Answers).decode
 _ID = len('{"id":"')
 
 
-def entries(records: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The rows of a frame's records."""
-    found: list[Entry] = []
+def entries(records: Sequence[Sequence[Any]]) -> list[Values]:
+    """The rows of a frame's records, each as an `Entry` has it."""
+    found: list[Values] = []
     for record in records:
         if len(record) == len(Entry._fields):
-            found.append(Entry(*record))
+            found.append(cast("Values", tuple(record)))
         else:
-            found.extend(_taken_apart(Exchange(*record)))
+            found += _taken_apart(*record)
     return found
 
 
-def _taken_apart(exchange: Exchange) -> Iterator[Entry]:
+def _taken_apart(model: str, version: int, arrived: int, request: bytes, response: bytes) -> list[Values]:
     """The rows of an exchange; each answer begins with its id, which is hex, so it is cut off instead of parsed."""
-    model, version, arrived, request, response = exchange
-    for row, raw in zip(_rows(request).rows, _answers(response).predictions, strict=True):
-        answer = bytes(raw).decode()
+    found: list[Values] = []
+    rows, answers = _rows(request).rows, _answers(response).predictions
+    if len(rows) != len(answers):
+        raise ValueError(f"An exchange of the journal has {len(rows)} rows and {len(answers)} answers.")
+    for row, raw in zip(rows, answers):  # noqa: B905 - `strict` would cost a twentieth of all this
+        answer = str(raw, "utf-8")
         end = answer.index('"', _ID)
-        name, answer = answer[_ID:end], "{" + answer[end + 2 :]
-        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), answer)
+        found.append((answer[_ID:end], model, version, arrived, arrived, str(row, "utf-8"), "{" + answer[end + 2 :]))
+    return found

@@ -73,7 +73,8 @@ def test_an_exchange_is_taken_apart_into_its_rows(folder, ledger):
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(["}", "{", '"}]}', '{"id":"', ' ],"rows":[{', "\\", "é ✓"])
-VALUES = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+VALUES = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXTS, PLAIN, max_size=2)
 
 
 @given(
@@ -88,9 +89,12 @@ def test_whatever_stands_in_an_exchange_its_rows_are_found(rows, chances, indent
     for body in ({"rows": rows, **beside}, {**beside, "rows": rows}):
         request = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode()
         response = msgspec.json.encode({"model": "toy", "version": 3, "digest": "ab", "predictions": answers})
-        found = entries([Exchange("toy", 3, 17, request, response)])
+        own = entry("of-ones-own")
+        found = [Entry(*row) for row in entries([Exchange("toy", 3, 17, request, response), own])]
+        assert found.pop() == own
         assert [row.id for row in found] == [answer["id"] for answer in answers]
         assert [json.loads(row.features) for row in found] == rows
+        assert all(row.features in request.decode() for row in found)  # as it came, to the space
         assert [{"id": row.id, **json.loads(row.answer)} for row in found] == answers
         assert {(row.model, row.version, row.at_us, row.arrived_us) for row in found} == {("toy", 3, 17, 17)}
 

@@ -47,8 +47,11 @@ Values = tuple[str, str, int, int, int, str, str]
 """What an `Entry` holds; where rows come by the thousand, making one of each would cost as much as reading it."""
 
 
-class Exchange(NamedTuple):
-    """One answered request of the own protocol, as it came and went: its rows are taken apart when it is drained."""
+class Exchange(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One answered request of the own protocol, as it came and went: its rows are taken apart when it is drained.
+
+    A struct, since the lane makes one for each request: 0.05 µs, where a named tuple takes 0.25.
+    """
 
     model: str
     version: int
@@ -182,7 +185,9 @@ class _Answers(msgspec.Struct):
 
 _rows = msgspec.json.Decoder(_Rows).decode
 _answers = msgspec.json.Decoder(_Answers).decode
-_ID = len('{"id":"')
+_ANSWER = '{"id":"'
+"""How each answer begins, with an id that is hex. Within a text its quotes would be escaped, so it stands nowhere else."""
+_ANSWER_BYTES = _ANSWER.encode()
 
 
 def entries(records: Sequence[Sequence[Any]]) -> list[Values]:
@@ -191,19 +196,26 @@ def entries(records: Sequence[Sequence[Any]]) -> list[Values]:
     for record in records:
         if len(record) == len(Entry._fields):
             found.append(cast("Values", tuple(record)))
+        elif record[-1].count(_ANSWER_BYTES) == 1:
+            found.append(_only_row(*record))
         else:
-            found += _taken_apart(*record)
+            found += _all_rows(*record)
     return found
 
 
-def _taken_apart(model: str, version: int, arrived: int, request: bytes, response: bytes) -> list[Values]:
-    """The rows of an exchange; each answer begins with its id, which is hex, so it is cut off instead of parsed."""
-    found: list[Values] = []
-    rows, answers = _rows(request).rows, _answers(response).predictions
-    if len(rows) != len(answers):
-        raise ValueError(f"An exchange of the journal has {len(rows)} rows and {len(answers)} answers.")
-    for row, raw in zip(rows, answers):  # noqa: B905 - `strict` would cost a twentieth of all this
-        answer = str(raw, "utf-8")
-        end = answer.index('"', _ID)
-        found.append((answer[_ID:end], model, version, arrived, arrived, str(row, "utf-8"), "{" + answer[end + 2 :]))
-    return found
+def _only_row(model: str, version: int, arrived: int, request: bytes, response: bytes) -> Values:
+    """The row of an exchange that has one: cut out, for two thirds of what parsing costs.
+
+    A request holds `rows` and nulls, so its one row is what stands between its second brace and its last but one.
+    """
+    name, _, rest = response.decode().partition(_ANSWER)[2].partition('",')
+    text = request.decode()
+    begin, end = text.index("{", text.index("{") + 1), text.rindex("}", 0, text.rindex("}"))
+    return name, model, version, arrived, arrived, text[begin : end + 1], "{" + rest.removesuffix("]}")
+
+
+def _all_rows(model: str, version: int, arrived: int, request: bytes, response: bytes) -> Iterator[Values]:
+    """The rows of any exchange."""
+    for row, raw in zip(_rows(request).rows, _answers(response).predictions, strict=True):
+        name, _, rest = str(raw, "utf-8").removeprefix(_ANSWER).partition('",')
+        yield name, model, version, arrived, arrived, str(row, "utf-8"), "{" + rest

@@ -60,7 +60,7 @@ def test_ratios_are_those_of_the_same_round():
 
 
 def rounds(speeds):
-    return Figures(1.0, 100.0, 100.0, dict.fromkeys(POINTS, [Sample(speed, 0.1, 1.0, 0) for speed in speeds]))
+    return Figures(1.0, 100.0, 100.0, {p: [Sample(speed, 0.1, 1.0, 0) for speed in speeds] for p in POINTS})
 
 
 def test_a_server_that_answered_nothing_is_no_crash():

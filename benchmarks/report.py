@@ -135,14 +135,15 @@ def _by_round(ours: Figures, theirs: Figures, point: Point) -> list[float]:
 
 def _middle_half(what: str, ours: Figures, theirs: Figures) -> list[str]:
     """Between which costs half of the rounds lie, where there are enough of them to tell."""
+    by_point = {point: _by_round(ours, theirs, point) for point in SINGLE}
+    rounds = min(map(len, by_point.values()))
+    if rounds < FEWEST_ROUNDS:
+        return []
     cells = []
-    for r, c in SINGLE:
-        ratios = _by_round(ours, theirs, (r, c))
-        if len(ratios) < FEWEST_ROUNDS:
-            return []
+    for (r, c), ratios in by_point.items():
         high, _, low = statistics.quantiles(ratios, n=4, method="inclusive")
         cells.append(f"({r}, {c}) {1 - low:.0%} to {1 - high:.0%}")
-    return [f"- {what}, half of the {len(ratios)} rounds: {'; '.join(cells)}"]
+    return [f"- {what}, half of the {rounds} rounds: {'; '.join(cells)}"]
 
 
 def _said(what: str, values: Mapping[Point, float], form: str, good: Mapping[Point, bool], target: str) -> str:

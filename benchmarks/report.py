@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from benchmarks.load import Sample
 
@@ -15,24 +17,39 @@ MLFLOW_TIMES = 60
 ECHO_SHARE = {(1, 1): 0.45, (1, 8): 0.45, (1, 64): 0.60}
 LEDGER_COST = {(1, 1): 0.15, (1, 8): 0.10, (1, 64): 0.10}
 COLD_START_S, WORKER_MIB, P99_MS = 2.0, 150.0, 15.0
+FEWEST_ROUNDS = 5
 RIVALS = ("mlflow", "mlflow-1-thread", "mlserver", "bentoml", "litserve", "fastapi-sklearn")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one server: medians over the rounds.
+    """What was measured of one server.
 
     Attributes:
         cold_start_s: From its start to its first answer.
         worker_mib: Resident memory of its largest process.
         together_mib: Memory of all its processes, shared pages once.
-        points: By rows and callers.
+        rounds: Each round's sample, by rows and callers.
     """
 
     cold_start_s: float
     worker_mib: float
     together_mib: float
-    points: Mapping[Point, Sample]
+    rounds: Mapping[Point, Sequence[Sample]]
+
+    @cached_property
+    def points(self) -> dict[Point, Sample]:
+        """Medians over the rounds."""
+        return {point: _median(samples) for point, samples in self.rounds.items()}
+
+
+def _median(samples: Sequence[Sample]) -> Sample:
+    return Sample(
+        per_second=statistics.median(s.per_second for s in samples),
+        cpu_ms=statistics.median(s.cpu_ms for s in samples),
+        p99_ms=statistics.median(s.p99_ms for s in samples),
+        failed=sum(s.failed for s in samples),
+    )
 
 
 def render(figures: Mapping[str, Figures]) -> str:
@@ -91,9 +108,11 @@ def _targets(figures: Mapping[str, Figures]) -> list[str]:
         good = {p: share[p] >= ECHO_SHARE[p] for p in SINGLE}
         lines.append(_said("of a raw echo", share, "{:.0%}", good, "≥ 45 %, 45 %, 60 %"))
     if "treadle-no-ledger" in figures:
-        cost = {p: 1 - ratio for p, ratio in _ratios(ours, figures["treadle-no-ledger"], SINGLE).items()}
+        without = figures["treadle-no-ledger"]
+        cost = {p: 1 - ratio for p, ratio in _ratios(ours, without, SINGLE).items()}
         good = {p: cost[p] <= LEDGER_COST[p] for p in SINGLE}
         lines.append(_said("for the ledger", cost, "{:.0%}", good, "≤ 15 %, 10 %, 10 %"))
+        lines += _middle_half("for the ledger", ours, without)
     for name in (name for name in RIVALS if name in figures):
         times = _ratios(ours, figures[name], POINTS)
         lines.append(_said(f"ahead of {name}", times, "{:.1f}×", {p: times[p] > 1 for p in POINTS}, "> 1× everywhere"))
@@ -104,8 +123,27 @@ def _targets(figures: Mapping[str, Figures]) -> list[str]:
 
 
 def _ratios(ours: Figures, theirs: Figures, points: Sequence[Point]) -> dict[Point, float]:
-    """Requests a second, ours by theirs; huge where they answered none."""
-    return {p: ours.points[p].per_second / (theirs.points[p].per_second or 1e-9) for p in points}
+    """Requests a second, ours by theirs: the median over the rounds, since the two of a round met the same machine."""
+    return {p: statistics.median(_by_round(ours, theirs, p)) for p in points}
+
+
+def _by_round(ours: Figures, theirs: Figures, point: Point) -> list[float]:
+    """Ours by theirs in each round; huge where they answered none."""
+    pairs = zip(ours.rounds[point], theirs.rounds[point], strict=True)
+    return [mine.per_second / (other.per_second or 1e-9) for mine, other in pairs]
+
+
+def _middle_half(what: str, ours: Figures, theirs: Figures) -> list[str]:
+    """Between which costs half of the rounds lie, where there are enough of them to tell."""
+    by_point = {point: _by_round(ours, theirs, point) for point in SINGLE}
+    rounds = min(map(len, by_point.values()))
+    if rounds < FEWEST_ROUNDS:
+        return []
+    cells = []
+    for (r, c), ratios in by_point.items():
+        high, _, low = statistics.quantiles(ratios, n=4, method="inclusive")
+        cells.append(f"({r}, {c}) {1 - low:.0%} to {1 - high:.0%}")
+    return [f"- {what}, half of the {rounds} rounds: {'; '.join(cells)}"]
 
 
 def _said(what: str, values: Mapping[Point, float], form: str, good: Mapping[Point, bool], target: str) -> str:

@@ -11,7 +11,6 @@ import argparse
 import json
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -83,7 +82,7 @@ def check(server: Server, work: Workload) -> None:
 
 
 def compare(running: list[Running], rounds: int, seconds: float, folder: Path) -> dict[str, Figures]:
-    """Medians over alternating rounds, by server."""
+    """Alternating rounds, by server."""
     samples: dict[tuple[str, tuple[int, int]], list[Sample]] = {}
     for server in running:
         measure(server, 1, 8, WARM_S, folder)
@@ -98,28 +97,26 @@ def compare(running: list[Running], rounds: int, seconds: float, folder: Path) -
 
 def _figures(server: Running, samples: Mapping[tuple[str, tuple[int, int]], list[Sample]]) -> Figures:
     largest, together = server.memory_mib()
-    points = {point: samples[server.server.name, point] for point in POINTS}
     return Figures(
         cold_start_s=server.cold_start_s,
         worker_mib=largest,
         together_mib=together,
-        points={point: _median(some) for point, some in points.items()},
-    )
-
-
-def _median(samples: list[Sample]) -> Sample:
-    return Sample(
-        per_second=statistics.median(s.per_second for s in samples),
-        cpu_ms=statistics.median(s.cpu_ms for s in samples),
-        p99_ms=statistics.median(s.p99_ms for s in samples),
-        failed=sum(s.failed for s in samples),
+        rounds={point: samples[server.server.name, point] for point in POINTS},
     )
 
 
 def as_json(figures: Mapping[str, Figures]) -> dict[str, Any]:
-    """Figures as JSON values; a point is `ROWSxCALLERS`."""
+    """Figures as JSON values; a point is `ROWSxCALLERS`, its medians and its rounds."""
     return {
-        name: asdict(f) | {"points": {f"{rows}x{callers}": asdict(s) for (rows, callers), s in f.points.items()}}
+        name: {
+            "cold_start_s": f.cold_start_s,
+            "worker_mib": f.worker_mib,
+            "together_mib": f.together_mib,
+            "points": {
+                f"{rows}x{callers}": asdict(sample) | {"rounds": [asdict(s) for s in f.rounds[rows, callers]]}
+                for (rows, callers), sample in f.points.items()
+            },
+        }
         for name, f in figures.items()
     }
 

@@ -29,7 +29,7 @@ def test_what_wrk_says_is_read_and_failures_do_not_count_as_answers():
 
 
 def figures(per_second, p99_ms=10.0, worker_mib=100.0):
-    return Figures(1.0, worker_mib, worker_mib, {point: Sample(per_second, 0.1, p99_ms, 0) for point in POINTS})
+    return Figures(1.0, worker_mib, worker_mib, {point: [Sample(per_second, 0.1, p99_ms, 0)] for point in POINTS})
 
 
 def lines(**given):
@@ -48,6 +48,19 @@ def test_the_targets_are_said_and_what_misses_them_too():
     assert "MISSED" in slow["- p99 at 64 callers"]
     assert "MISSED" in slow["- memory of one worker"]
     assert "- of a raw echo" not in slow
+
+
+def test_ratios_are_those_of_the_same_round():
+    """A machine that is slow in one round is so for both."""
+    without = [100.0, 1000.0, 1000.0, 100.0, 200.0, 100.0]
+    own = [90.0, 900.0, 900.0, 90.0, 90.0, 90.0]
+    said = lines(**{"treadle": rounds(own), "treadle-no-ledger": rounds(without)})
+    assert said["- for the ledger"].startswith("- for the ledger: (1, 1) 10%; (1, 8) 10%; (1, 64) 10%")
+    assert "(1, 8) 10% to 10%" in said["- for the ledger, half of the 6 rounds"]
+
+
+def rounds(speeds):
+    return Figures(1.0, 100.0, 100.0, {p: [Sample(speed, 0.1, 1.0, 0) for speed in speeds] for p in POINTS})
 
 
 def test_a_server_that_answered_nothing_is_no_crash():

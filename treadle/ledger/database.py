@@ -18,6 +18,8 @@ from treadle.errors import Unavailable
 
 HEAD = "0008"
 BUSY_MS = 10_000
+PAGE_BYTES = 16_384
+"""Of a new SQLite file; one that is there keeps its own. The default, 4 KiB, holds seven predictions."""
 CONNECT_S = 5  # PostgreSQL's own default is to wait for minutes
 REOPEN_S = 1.0
 
@@ -95,6 +97,7 @@ def _pragmas(durability: str) -> Any:
     def on_connect(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        cursor.execute(f"PRAGMA page_size={PAGE_BYTES}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={durability.upper()}")
         cursor.execute("PRAGMA foreign_keys=ON")

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from treadle.errors import Unavailable
-from treadle.ledger.journal import SUFFIX, Entry, entries, read_frames
+from treadle.ledger.journal import SUFFIX, Values, entries, read_frames
 from treadle.ledger.ledger import Ledger
 
 log = logging.getLogger("treadle.ledger")
@@ -134,7 +134,7 @@ class Drain:
 
     def _commit(self, content: bytes) -> tuple[int, int]:
         """Commit whole frames; the number of rows, and how far they reach."""
-        waiting: list[Entry] = []
+        waiting: list[Values] = []
         rows = reached = 0
         for end, records in read_frames(content):
             waiting.extend(entries(records))
@@ -144,7 +144,7 @@ class Drain:
             reached = end
         return rows + self._absorb(waiting), reached
 
-    def _absorb(self, rows: Sequence[Entry]) -> int:
+    def _absorb(self, rows: Sequence[Values]) -> int:
         """Commit rows together; if the database refuses one for what it is, each alone, so that one holds up no other."""
         if not rows:
             return 0

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -43,8 +43,15 @@ class Entry(NamedTuple):
     answer: str
 
 
-class Exchange(NamedTuple):
-    """One answered request of the own protocol, as it came and went: its rows are taken apart when it is drained."""
+Values = tuple[str, str, int, int, int, str, str]
+"""What an `Entry` holds; where rows come by the thousand, making one of each would cost as much as reading it."""
+
+
+class Exchange(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One answered request of the own protocol, as it came and went: its rows are taken apart when it is drained.
+
+    A struct, since the lane makes one for each request: 0.05 µs, where a named tuple takes 0.25.
+    """
 
     model: str
     version: int
@@ -143,13 +150,15 @@ def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
 
     Stops at the first that is not whole: it is still being written, or was when its writer died.
     """
+    view = memoryview(content)
     offset = 0
     while len(content) >= offset + HEADER.size:
         length, checksum = HEADER.unpack_from(content, offset)
         begin, end = offset + HEADER.size, offset + HEADER.size + length
-        if end > len(content) or zlib.crc32(content[begin:end]) != checksum:
+        frame = view[begin:end]
+        if end > len(content) or zlib.crc32(frame) != checksum:
             return
-        yield end, _decode(content[begin:end])
+        yield end, _decode(frame)
         offset = end
 
 
@@ -162,7 +171,7 @@ def on_their_way(folder: Path, model: str, ids: Collection[str]) -> set[str]:
         except FileNotFoundError:  # carried meanwhile
             continue
         for _, records in read_frames(content):
-            found |= {row.id for row in entries(records) if row.model == model and row.id in ids}
+            found |= {name for name, of, *_ in entries(records) if of == model and name in ids}
     return found
 
 
@@ -176,25 +185,37 @@ class _Answers(msgspec.Struct):
 
 _rows = msgspec.json.Decoder(_Rows).decode
 _answers = msgspec.json.Decoder(_Answers).decode
-_ID = len('{"id":"')
+_ANSWER = '{"id":"'
+"""How each answer begins, with an id that is hex. Within a text its quotes would be escaped, so it stands nowhere else."""
+_ANSWER_BYTES = _ANSWER.encode()
 
 
-def entries(records: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The rows of a frame's records."""
-    found: list[Entry] = []
+def entries(records: Sequence[Sequence[Any]]) -> list[Values]:
+    """The rows of a frame's records, each as an `Entry` has it."""
+    found: list[Values] = []
     for record in records:
         if len(record) == len(Entry._fields):
-            found.append(Entry(*record))
+            found.append(cast("Values", tuple(record)))
+        elif record[-1].count(_ANSWER_BYTES) == 1:
+            found.append(_only_row(*record))
         else:
-            found.extend(_taken_apart(Exchange(*record)))
+            found += _all_rows(*record)
     return found
 
 
-def _taken_apart(exchange: Exchange) -> Iterator[Entry]:
-    """The rows of an exchange; each answer begins with its id, which is hex, so it is cut off instead of parsed."""
-    model, version, arrived, request, response = exchange
+def _only_row(model: str, version: int, arrived: int, request: bytes, response: bytes) -> Values:
+    """The row of an exchange that has one: cut out, for two thirds of what parsing costs.
+
+    A request holds `rows` and nulls, so its one row is what stands between its second brace and its last but one.
+    """
+    name, _, rest = response.decode().partition(_ANSWER)[2].partition('",')
+    text = request.decode()
+    begin, end = text.index("{", text.index("{") + 1), text.rindex("}", 0, text.rindex("}"))
+    return name, model, version, arrived, arrived, text[begin : end + 1], "{" + rest.removesuffix("]}")
+
+
+def _all_rows(model: str, version: int, arrived: int, request: bytes, response: bytes) -> Iterator[Values]:
+    """The rows of any exchange."""
     for row, raw in zip(_rows(request).rows, _answers(response).predictions, strict=True):
-        answer = bytes(raw).decode()
-        end = answer.index('"', _ID)
-        name, answer = answer[_ID:end], "{" + answer[end + 2 :]
-        yield Entry(name, model, version, arrived, arrived, bytes(row).decode(), answer)
+        name, _, rest = str(raw, "utf-8").removeprefix(_ANSWER).partition('",')
+        yield name, model, version, arrived, arrived, str(row, "utf-8"), "{" + rest

@@ -25,6 +25,7 @@ EARLY_DAYS = 30
 AHEAD = timedelta(minutes=5)
 """Clocks differ by so much; a label dated farther ahead waits for its time, and its sender is told."""
 _MANY = 500  # ids in one IN list
+_ANY_EARLY = select(literal(1)).select_from(early_labels).limit(1)
 
 
 class _Stored(NamedTuple):
@@ -180,7 +181,7 @@ def adopt(connection: Connection, ids: Iterable[str] | None = None) -> None:
         connection: An open transaction.
         ids: Predictions that may have come; `None` is all.
     """
-    if connection.execute(select(literal(1)).select_from(early_labels).limit(1)).first() is None:
+    if connection.execute(_ANY_EARLY).first() is None:
         return
     for some in [None] if ids is None else _portions(ids):
         e, p, f = early_labels.c, predictions.c, feedback.c

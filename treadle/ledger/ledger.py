@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from treadle.errors import Conflict, Unavailable
-from treadle.ledger import alert_rows
+from treadle.ledger import alert_rows, intake
 from treadle.ledger import champions as champion_rows
 from treadle.ledger.audit import Outcome, keep_anchor, record
 from treadle.ledger.database import LaterEngine, open_engine
-from treadle.ledger.journal import Entry
-from treadle.ledger.labels import add_labels, adopt, settle_early
+from treadle.ledger.journal import Entry, Values
+from treadle.ledger.labels import add_labels, settle_early
 from treadle.ledger.records import (
     Champion,
     Counts,
@@ -58,10 +58,6 @@ from treadle.ledger.tables import (
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.ledger")
-
-_INSERT = (
-    "INSERT INTO predictions (id, model, version, at_us, arrived_us, features, answer) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
 
 
 class Ledger:
@@ -131,7 +127,7 @@ class Ledger:
         now = to_us(datetime.now(UTC))
         self.add_entries([Entry(r.id, r.model, r.version, to_us(r.at), now, r.features, r.answer) for r in rows])
 
-    def add_entries(self, rows: Sequence[Entry]) -> None:
+    def add_entries(self, rows: Sequence[Values]) -> None:
         """Commit rows as the table has them, all or none.
 
         Raises:
@@ -140,30 +136,20 @@ class Ledger:
         """
         try:
             with self.engine.begin() as connection:
-                if self.engine.dialect.name == "sqlite":  # the hot path: 68 µs of SQLAlchemy a row saved
-                    connection.exec_driver_sql(_INSERT, list(map(tuple, rows)))
-                else:
-                    connection.execute(insert(predictions), [row._asdict() for row in rows])
-                adopt(connection, (row.id for row in rows))
+                intake.add(connection, rows)
         except IntegrityError as error:
             raise Conflict(
                 "A prediction with one of these ids was answered before; leave `ids` out or use new ones."
             ) from error
 
-    def absorb(self, rows: Sequence[Entry]) -> None:
+    def absorb(self, rows: Sequence[Values]) -> None:
         """Commit rows of the journal; those whose ids are there already change nothing.
 
         Raises:
             Unavailable: The database is locked, away or full.
         """
         with self.engine.begin() as connection:
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), list(map(tuple, rows)))
-            else:
-                from sqlalchemy.dialects.postgresql import insert as upsert
-
-                connection.execute(upsert(predictions).on_conflict_do_nothing(), [row._asdict() for row in rows])
-            adopt(connection, (row.id for row in rows))
+            intake.absorb(connection, rows)
 
     def add_feedback(
         self, model: str, labels: Sequence[Feedback], early: Container[str] = (), key_id: str | None = None

@@ -318,4 +318,5 @@ def test_requests_of_any_size_go_into_the_journal_as_they_came(home, rows):
         assert status == 200
         (path,) = home.settings.journal_dir.glob("*.journal")
         ((_, (record,)),) = read_frames(path.read_bytes())
-    assert Exchange(*record)[3:] == (body, said)
+    exchange = Exchange(*record)
+    assert (exchange.request, exchange.response) == (body, said)

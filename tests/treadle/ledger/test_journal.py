@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import sqlite3
+import struct
+import zlib
 
 import msgspec
 import pytest
@@ -73,7 +75,8 @@ def test_an_exchange_is_taken_apart_into_its_rows(folder, ledger):
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(["}", "{", '"}]}', '{"id":"', ' ],"rows":[{', "\\", "é ✓"])
-VALUES = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+VALUES = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXTS, PLAIN, max_size=2)
 
 
 @given(
@@ -88,11 +91,28 @@ def test_whatever_stands_in_an_exchange_its_rows_are_found(rows, chances, indent
     for body in ({"rows": rows, **beside}, {**beside, "rows": rows}):
         request = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode()
         response = msgspec.json.encode({"model": "toy", "version": 3, "digest": "ab", "predictions": answers})
-        found = entries([Exchange("toy", 3, 17, request, response)])
+        own = entry("of-ones-own")
+        frame = msgspec.msgpack.encode([Exchange("toy", 3, 17, request, response), own])
+        found = [Entry(*row) for row in entries(msgspec.msgpack.decode(frame))]
+        assert found.pop() == own
         assert [row.id for row in found] == [answer["id"] for answer in answers]
         assert [json.loads(row.features) for row in found] == rows
+        assert all(row.features in request.decode() for row in found)  # as it came, to the space
         assert [{"id": row.id, **json.loads(row.answer)} for row in found] == answers
         assert {(row.model, row.version, row.at_us, row.arrived_us) for row in found} == {("toy", 3, 17, 17)}
+
+
+def test_a_journal_is_what_it_always_was(folder, ledger):
+    """Frames of plain msgpack arrays: a journal that waits on a disk is carried by the next version."""
+    request, response = b'{"rows": [{"x": 1}]}', b'{"model":"toy","predictions":[{"id":"p","prediction":1.5}]}'
+    Journal(folder).append([Exchange("toy", 3, 17, request, response), entry("a")])
+    (path,) = folder.glob("*.journal")
+    content = msgspec.msgpack.encode([["toy", 3, 17, request, response], list(entry("a"))])
+    assert path.read_bytes() == struct.pack("<II", len(content), zlib.crc32(content)) + content
+    Drain(folder, lambda: ledger).once()
+    with ledger.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM predictions ORDER BY rowid").all()
+    assert rows == [("p", "toy", 3, 17, 17, '{"x": 1}', '{"prediction":1.5}'), tuple(entry("a"))]
 
 
 def test_a_frame_that_was_cut_off_is_left_out_and_hides_nothing(folder, ledger):
@@ -207,9 +227,6 @@ def test_a_journal_is_read_in_portions_and_a_frame_may_be_longer_than_one(folder
 
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_bytes_of_any_kind_are_read_without_an_error(noise, frames):
-    import struct
-    import zlib
-
     content = msgspec.msgpack.encode([entry("a")])
     whole = struct.pack("<II", len(content), zlib.crc32(content)) + content
     found = list(read_frames(whole * frames + noise))

@@ -239,6 +239,34 @@ def test_more_than_a_turn_can_do_is_refused_at_once_and_the_next_turn_is_free(ho
     journal.close()
 
 
+@pytest.mark.parametrize(("callers", "linger_s", "turns"), [(1, 60.0, 50), (1, 0.0, 1), (2, 60.0, 0)])
+def test_the_loop_stays_awake_for_a_caller_alone_and_only_for_a_moment(home, monkeypatch, callers, linger_s, turns):
+    monkeypatch.setattr(lane, "LINGER_S", linger_s)
+    champions, journal = Champions(home.settings, home.ledger), Journal(home.settings.journal_dir)
+    champions.refresh()
+    body = json.dumps({"rows": [ROW]}).encode()
+
+    async def looks():
+        taken = Lane(champions, journal, Metrics(), Releases(home.settings, home.ledger, champions))
+        looked = []
+        monkeypatch.setattr(taken, "_look_again", lambda look=taken._look_again: (looked.append(1), look()))
+        for _ in range(callers):
+            assert taken.take(Noted(), "toy", body)
+        for _ in range(51):  # the first turn answers
+            await asyncio.sleep(0)
+        before = len(looked)
+        assert taken.take(Noted(), "toy", body)
+        await asyncio.sleep(0)
+        taken._awake_until = 0.0
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not taken._awake  # the chain has an end
+        return before
+
+    assert asyncio.run(looks()) == turns
+    journal.close()
+
+
 def test_a_refusal_of_the_lane_is_the_apps(client, monkeypatch):
     sent = []
     transport = SimpleNamespace(write=sent.append, is_closing=lambda: False)

@@ -18,7 +18,7 @@ from serving.answering.talk import Done, NoAnswer, Spend, Talk, as_it_went, enco
 from serving.answering.writer import LedgerWriter
 from serving.door.access import principal_of
 from serving.door.admission import Admission, Overloaded
-from serving.door.limits import whole_body
+from serving.door.limits import SMALL_BYTES, whole_body
 from serving.door.quota import Quota
 from serving.models.champions import Champions
 from serving.models.model import ServedModel
@@ -34,8 +34,6 @@ from treadle.settings import Settings
 
 T = TypeVar("T")
 R = TypeVar("R")
-INLINE_BYTES = 12_800
-"""Larger bodies are answered in a thread, so that they hold up nobody."""
 FRESH_S = 60.0
 """Ids younger than this may be on their way into the ledger still, when a label comes for them."""
 JOURNAL_DEADLINE_S = 3.0
@@ -174,11 +172,11 @@ class Endpoints:
         return done
 
     async def _in_thread_if_large(self, size: int, work: Callable[[], R]) -> R:
-        return self.admission.at_once(work) if size < INLINE_BYTES else await self.in_thread(work)
+        return self.admission.at_once(work) if size <= SMALL_BYTES else await self.in_thread(work)
 
     async def _at_once_or_in_thread(self, model: ServedModel, size: int, work: Callable[[], R]) -> R:
         """Small bodies at once; large ones, and those of a model that has left memory, in a thread: they delay nobody."""
-        if size < INLINE_BYTES and model.session.is_open:
+        if size <= SMALL_BYTES and model.session.is_open:
             return self.admission.at_once(work)
         return await self.in_thread(work)
 
@@ -242,7 +240,7 @@ class Endpoints:
 
         talk = Talk(read, protocol.write, self.spend_of(request))
         # a compressed body may become a large one
-        size = INLINE_BYTES if "content-encoding" in request.headers else len(body)
+        size = SMALL_BYTES + 1 if "content-encoding" in request.headers else len(body)
         if pinned:
             done = await self._at_once_or_in_thread(model, size, lambda: talk.by(model))
             await self.keep(done.entries, done.own_ids)

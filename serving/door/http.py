@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.door.guard import PAGE_HEADERS
+from serving.door.limits import SMALL_BYTES
 from serving.problem_details import problem
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from treadle.errors import TreadleError
 
 PREDICT = re.compile(rb"/v1/models/([a-z][a-z0-9-]{0,62})/predict")
-LANE_BYTES = 12_800
-"""Larger bodies are read and answered in a thread, so that they hold up nobody."""
 MOST_CONNECTIONS = 4_000
 """Above it, each new connection ends the one that has sent nothing of use for the longest time."""
 RESET = struct.pack("ii", 1, 0)
@@ -88,7 +87,7 @@ class Connection(HttpToolsProtocol):
         """Hold what may be the lane's until its body is there; refuse a large one at once when there is too much to do."""
         self._headers_arrived = True
         length = self._length_if_plain()
-        if 0 <= length <= LANE_BYTES:
+        if 0 <= length <= SMALL_BYTES:
             self._held = []
         elif length < 0 or not self._refuse_if_full():
             self._to_app()

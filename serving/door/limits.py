@@ -12,6 +12,8 @@ from serving.door.admission import Admission
 from serving.problem_details import BadRequest
 
 BODY_DEADLINE_S = 30.0
+SMALL_BYTES = 12_800
+"""A body of so many bytes is read and answered in the event loop; a larger one in a thread, so that it holds up nobody."""
 
 
 @asynccontextmanager

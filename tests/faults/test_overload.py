@@ -6,7 +6,7 @@ import time
 import pytest
 
 from serving.answering.lane import MOST_ROWS
-from serving.door.http import LANE_BYTES
+from serving.door.limits import SMALL_BYTES
 from serving.models.champions import Champions
 from tests.faults.client import Figures, capacity, measure
 from tests.faults.installation import MODEL, eventually
@@ -24,7 +24,7 @@ def test_what_is_sent_as_small_requests_is_for_the_quick_lane(installation):
     for number in range(50):
         request, count = predicts((1, 20, 40))(number)
         body = request.partition(b"\r\n\r\n")[2]
-        assert len(body) <= LANE_BYTES
+        assert len(body) <= SMALL_BYTES
         assert len(champions.get(MODEL).typed.decode(body, MOST_ROWS) or ()) == count
 
 

@@ -20,7 +20,8 @@ from serving.answering.lane import Lane
 from serving.answering.typed import TypedRows
 from serving.app import create_app
 from serving.door.admission import TOO_MUCH, Overloaded
-from serving.door.http import LANE_BYTES, Connection
+from serving.door.http import Connection
+from serving.door.limits import SMALL_BYTES
 from serving.models.champions import Champions
 from serving.releasing.releases import Releases
 from serving.telemetry.metrics import Metrics
@@ -322,7 +323,7 @@ def reply(reader):
 
 def test_a_large_request_is_refused_before_its_body_is_there_and_its_connection_goes_on(home):
     body = json.dumps({"rows": [ROW] * 400}).encode()
-    assert len(body) > LANE_BYTES
+    assert len(body) > SMALL_BYTES
     with served(home) as (app, address), socket.create_connection(address, timeout=30) as caller:
         reader, admission = caller.makefile("rb"), app.state.admission
         most, admission._most_requests = admission._most_requests, 0

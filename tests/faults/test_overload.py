@@ -8,6 +8,7 @@ import pytest
 from serving.answering.lane import MOST_ROWS
 from serving.door.limits import SMALL_BYTES
 from serving.models.champions import Champions
+from tests.faults.bystander import Bystander
 from tests.faults.client import Figures, capacity, measure
 from tests.faults.installation import MODEL, eventually
 from tests.faults.service import Service
@@ -43,9 +44,10 @@ def test_overload(installation, row, much, bodies):
         answered, goodput, wrong = set(), {}, []
         with Watch(service) as watch:
             for factor in (1, 2, 4):
-                figures, outcomes = measure(
-                    service.port, make, rate=factor * peak, seconds=seconds, connections=2_000, deadline_s=60
-                )
+                with Bystander(service.port, make(0)[0].partition(b"\r\n\r\n")[2]) as bystander:
+                    figures, outcomes = measure(
+                        service.port, make, rate=factor * peak, seconds=seconds, connections=2_000, deadline_s=60
+                    )
                 goodput[factor] = in_time(outcomes, seconds) / peak
                 answered |= acknowledged(outcomes)
                 wrong += [o.reply for o in outcomes if not is_answer(o.reply)]
@@ -53,6 +55,8 @@ def test_overload(installation, row, much, bodies):
                 row.note(
                     **{f"refused_p99_ms_{factor}x": figures.refused_p99_ms, f"good_p99_ms_{factor}x": figures.p99_ms}
                 )
+                row.note(**{f"bystander_refused_{factor}x": len(bystander.refused_ms)})
+                row.note(**{f"bystander_refused_p99_ms_{factor}x": bystander.refused_p99_ms})
             begun = time.monotonic()
             eventually(lambda: is_well(service.port, make, peak / 4))
         row.note(recovered_after_s=time.monotonic() - begun, worst_health_ms=watch.worst_ms)

@@ -82,5 +82,5 @@ def test_a_back_test_is_kept_while_little_is_new(settings, changed):
     kept = choice(settings, project(), table(205))
     assert kept.why == f"{KEPT}{before.why}"
     assert kept.tried == before.tried
-    assert not choice(settings, project(), table(260)).why.startswith(KEPT)
+    assert not choice(settings, project(), table(320)).why.startswith(KEPT)
     assert not choice(settings, project("weighted"), table(205)).why.startswith(KEPT)

@@ -30,7 +30,7 @@ class Overloaded(Unavailable):
 
 def _give_way() -> None:
     """Let the loop go first, and with it refusals and health checks: Linux has a nice value for each thread."""
-    os.nice(5)
+    os.nice(2)
 
 
 class Admission:

@@ -47,11 +47,21 @@ def drawn_means(values: np.ndarray, blocks: np.ndarray | None, rng: np.random.Ge
         times = (np.bincount(rows, minlength=n) for rows in resamples(n, None, rng, samples))
         return np.array([drawn @ values for drawn in times]) / n
     codes = np.unique(blocks, return_inverse=True)[1]
-    counts = np.bincount(codes)
-    sums = np.zeros((len(counts), *values.shape[1:]))
-    np.add.at(sums, codes, values)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), samples)  # (samples, blocks)
+    sums, counts = block_sums(codes, values), np.bincount(codes)
+    drawn = block_draws(len(sums), rng, samples)
     return ((drawn @ sums).T / (drawn @ counts)).T
+
+
+def block_sums(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sums by block of values (n,) or (n, k), whose blocks are `codes` (n,) from 0 on; shape (blocks,) or (blocks, k)."""
+    sums = np.zeros((int(codes.max()) + 1, *values.shape[1:]))
+    np.add.at(sums, codes, values)
+    return sums
+
+
+def block_draws(blocks: int, rng: np.random.Generator, samples: int) -> np.ndarray:
+    """How often each bootstrap sample has each of so many blocks, (samples, blocks)."""
+    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), samples).astype(float)
 
 
 def blocks_or_rows(blocks: np.ndarray | None) -> np.ndarray | None:

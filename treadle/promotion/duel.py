@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treadle.bootstrap import blocks_or_rows, needed_share
+from treadle.bootstrap import block_draws, block_sums, blocks_or_rows, needed_share
 from treadle.learning.slices import slice_masks
 from treadle.problems import Problem
 from treadle.project import Promote
@@ -212,9 +212,9 @@ def weak_slices(bout: Bout, problem: Problem, metric: str, schema: Schema, seed:
     blocks = blocks_or_rows(bout.blocks)
     codes = np.arange(len(old)) % MOST_UNITS if blocks is None else np.unique(blocks, return_inverse=True)[1]
     masks = np.column_stack([mask for _, mask in named]).astype(float)
-    before, after = (_sums(codes, masks * losses[:, None]) for losses in (old, new))
+    before, after = (block_sums(codes, masks * losses[:, None]) for losses in (old, new))
     units = len(before)
-    drawn = _draws(units, seed)
+    drawn = block_draws(units, np.random.default_rng(seed), SAMPLES)
     lost, had = drawn @ (after - before), np.maximum(drawn @ before, 1e-12)  # (SAMPLES, slices)
     needed = needed_share(1 - (1 - SURE) / len(named), units)
     sure, surely_much = ((lost > share * had).mean(axis=0) >= min(needed, 1.0) for share in (0.0, MUCH))
@@ -227,18 +227,6 @@ def weak_slices(bout: Bout, problem: Problem, metric: str, schema: Schema, seed:
         if sure[i]
     ]
     return tuple(sorted(found, key=lambda part: -part.worse))
-
-
-def _sums(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sums of the rows (n, m) of each code, (codes, m)."""
-    total = np.zeros((int(codes.max()) + 1, values.shape[1]))
-    np.add.at(total, codes, values)
-    return total
-
-
-def _draws(units: int, seed: int) -> np.ndarray:
-    """How often each of the units was drawn, (SAMPLES, units)."""
-    return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), SAMPLES).astype(float)
 
 
 def _weak(slices: Sequence[SliceDuel]) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import shutil
 import signal
 import socket
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from treadle.errors import Unavailable
+from treadle.frames import is_readable
 from treadle.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Child:
 
     def listen(self, now: float) -> None:
         """Note its signs of life."""
-        if select.select([self.beat], [], [], 0)[0] and os.read(self.beat, 4096):
+        if is_readable(self.beat) and os.read(self.beat, 4096):
             self.heard = now
 
     def hangs(self, now: float, hang_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -51,3 +52,10 @@ def read_whole(channel: socket.socket, size: int, end: float | None) -> bytearra
             raise EOFError
         filled += count
     return content
+
+
+def is_readable(file: socket.socket | int) -> bool:
+    """Whether something waits to be read, or the other end is gone; `select` would know the first 1,024 files alone."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(0))

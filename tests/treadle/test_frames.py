@@ -1,4 +1,4 @@
-"""A model's process hears its owner, however many files the owner had open when it began."""
+"""Processes of one machine hear each other, however many files they had open when they began."""
 
 import fcntl
 import resource
@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from treadle.capabilities.child import _is_called
+from treadle.frames import is_readable
 
 FAR = 1_100  # `select` ends at 1,024
 
@@ -26,10 +26,10 @@ def test_it_is_heard_on_a_file_of_a_high_number():
     owner, near = socket.socketpair()
     with owner, near, socket.socket(fileno=fcntl.fcntl(near, fcntl.F_DUPFD, FAR)) as channel:
         assert channel.fileno() >= FAR
-        assert not _is_called(channel)
+        assert not is_readable(channel)
         owner.send(b"enough")
-        assert _is_called(channel)
+        assert is_readable(channel)
         channel.recv(16)
-        assert not _is_called(channel)
+        assert not is_readable(channel)
         owner.close()
-        assert _is_called(channel)  # nobody listens any more
+        assert is_readable(channel)  # nobody listens any more

@@ -6,7 +6,6 @@ It has no keys and no settings of the service, writes no file while it answers, 
 from __future__ import annotations
 
 import resource
-import select
 import socket
 import time
 import traceback
@@ -25,6 +24,7 @@ from treadle.capabilities.reading import decode, facts
 from treadle.capabilities.sources import NotInstalled, Tampered, verify
 from treadle.confined import confine
 from treadle.errors import TreadleError
+from treadle.frames import is_readable
 
 MAPPED_MB = 6144
 """Address space for libraries and mapped files, over and above the memory that is counted."""
@@ -80,16 +80,9 @@ def _stream(capability: Capability, given: Any, parameters: Any, channel: socket
     """Send pieces as they come, until there are no more or nobody listens."""
     for piece in capability.stream(given, parameters):
         wire.send(channel, wire.Piece(msgspec.Raw(_raw(piece))))
-        if _is_called(channel):
+        if is_readable(channel):  # the owner has said something, or is gone
             break
     return []
-
-
-def _is_called(channel: socket.socket) -> bool:
-    """Whether the owner has said something; `select` knows the first 1,024 files alone, and an owner with many callers has more."""
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _weights(order: wire.Open) -> Weights:

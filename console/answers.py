@@ -60,9 +60,12 @@ def addresses(rows: list[dict[str, Any]]) -> str:
 
 
 def trained(summary: dict[str, Any]) -> str:
-    """One turn of the wheel."""
-    name = summary.get("project")
-    return "\n".join([pairs(summary), "", f"Next: treadle up, then the console; or treadle models {name}"])
+    """One turn of the wheel, in the words of its page in the Prefect UI."""
+    from treadle.pages.turn import in_words
+
+    name = summary["project"]
+    said = [f"{name}: {summary['decision']}", "", summary["reason"], "", pairs(in_words(summary))]
+    return "\n".join([*said, "", f"Next: treadle up, then the console; or treadle models {name}"])
 
 
 def watched(look: dict[str, Any]) -> str:

@@ -7,8 +7,6 @@ knows what the reference may have never seen.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from treadle.drift.records import Quality, Reference, Window
@@ -19,7 +17,6 @@ LONE_FALSE_ALARM = 0.004  # of the first, where days are too few for the second
 USELESS_FALSE_ALARM = 0.005  # of the question whether the trivial baseline is better
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 LARGE = 1.35  # times the normal loss: so much is believed at one look, less when labels that are new confirm it
-HALF_DAYS = 28  # of each half of a long window: weeks that resemble each other do not confirm each other
 LEAST_DAYS = 4  # of which a window's own variation can be told
 LEAST_UNITS = 8
 UNITS = 20  # parts of a reference that covers fewer days
@@ -59,35 +56,6 @@ def _is_useless(reference: Reference, window: Window, seed: int) -> bool:
 def is_lost(quality: Quality) -> bool:
     """Whether the loss grew, surely and by what matters; that it is above the trivial baseline's always does."""
     return quality.useless or (quality.lower > 1.0 and quality.ratio > 1 + LEAST_LOSS)
-
-
-def is_certain(quality: Quality, reference: Reference, window: Window, seed: int, least: int) -> bool:
-    """Whether one look is enough: a model that is useless, a large loss, or one that both halves of a long window show.
-
-    Two looks that share no labelled day would say the same of a stream whose window covers months, months later.
-
-    Args:
-        quality: From `compare_losses`.
-        reference: What was normal.
-        window: What was compared with it.
-        seed: Of the bootstrap.
-        least: Labelled rows that a half must have.
-    """
-    if not is_lost(quality):
-        return False
-    days = window.loss_days
-    if quality.useless or quality.ratio >= LARGE:
-        return True
-    if not reference.timed or days.max() - days.min() < 2 * HALF_DAYS:
-        return False
-    early = days <= (days.min() + days.max()) / 2
-    halves = [
-        replace(window, losses=window.losses[half], loss_days=days[half], baseline=None) for half in (early, ~early)
-    ]
-    return all(
-        len(half.losses) >= least and is_lost(compare_losses(reference, half, Null(reference, half, seed), seed))
-        for half in halves
-    )
 
 
 class Null:

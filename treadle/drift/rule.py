@@ -11,10 +11,11 @@ import numpy as np
 from treadle.drift.answers import compare_predictions, compare_targets
 from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
-from treadle.drift.quality import Null, compare_losses, is_certain, is_lost
+from treadle.drift.quality import Null, compare_losses, is_lost
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
+from treadle.drift.stretches import settle_loss
 from treadle.project import Watch
 from treadle.tables.schema import Column
 
@@ -60,9 +61,9 @@ def judge(
     quality, lost = None, []
     if len(window.losses) >= watch.min_labelled and len(reference.losses) >= 2:
         null = Null(reference, window, seed)
-        quality = compare_losses(reference, window, null, seed)
-        sure = is_certain(quality, reference, window, seed, watch.min_labelled)
-        lost = [_of_quality(quality, certain=sure), *compare_slices(reference, window, columns, null)]
+        whole = compare_losses(reference, window, null, seed)
+        quality, certain = settle_loss(whole, reference, window, seed, watch.min_labelled)
+        lost = [_of_quality(quality, certain=certain), *compare_slices(reference, window, columns, null)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement(
@@ -176,7 +177,8 @@ def _concluded(
     waiting = "" if judged.persistence is None or lasting else say_waiting(judged.persistence)
     if judged.quality is not None:
         lost = lasting and (is_lost(judged.quality) or bool(slices))
-        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs)
+        lately = judged.quality.labelled < len(window.losses)
+        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs, lately=lately)
         return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + waiting + odd)
     same = monotonous(window, columns) if moved else None
     if same is not None:
@@ -208,11 +210,12 @@ def _say_rate(judged: Judgement) -> str:
     return f" False alarms of this rule on {judged.quiet_blocks} quiet blocks of the reference: {judged.false_alarm_rate:.1%}."
 
 
-def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str) -> str:
+def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, lately: bool) -> str:
+    newest = "the newest " if lately else ""
     useless = f", and surely worse than the trivial baseline, {quality.baseline:.4g}" if quality.useless else ""
     bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
     return (
-        f"Mean loss {quality.window:.4g} on {quality.labelled} labelled predictions, {quality.reference:.4g} was normal "
+        f"Mean loss {quality.window:.4g} on {newest}{quality.labelled} labelled predictions, {quality.reference:.4g} was normal "
         f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){useless}{bad}; {inputs}."
     )
 

@@ -1,7 +1,8 @@
 """How often the duel lets a worse challenger pass, measured: `python -m benchmarks.duel [TRIALS [WAY …]]`.
 
 Champion and challenger answer the same simulated rows: hourly, with days that are easier or harder for both. The way in which
-the challenger is worse is exact, so what should happen is known. Prints the share promoted by the gate alone and by the duel.
+the challenger is worse is exact, so what should happen is known. Prints the share promoted by the gate
+alone, by the duel, and where the champion is replaced at every window.
 """
 
 from __future__ import annotations
@@ -137,16 +138,16 @@ def _duels(duels: Sequence[Duel]) -> int:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table, at two confidences."""
+    """Print the table, at two confidences and for the policy `every-window`."""
     trials = int(arguments[0]) if arguments else 200
-    print(
-        f"{'of ' + str(trials) + ' trials, promoted by':<62}{'gate .9':>9}{'duel .9':>9}{'gate .95':>9}{'duel .95':>9}"
-    )
+    columns = ("gate .9", "duel .9", "gate .95", "duel .95", "windows")
+    print(f"{f'of {trials} trials, promoted by':<62}" + "".join(f"{column:>9}" for column in columns))
     for name, trial in ((name, WAYS[name]) for name in arguments[1:] or WAYS):
         duels = [run(trial, seed, Promote(confidence=0.9), 400) for seed in range(trials)]
         passed = [seed for seed in range(trials) if duels[seed].gate.promote]  # who fails at .9 fails at .95
         surer = [run(trial, seed, Promote(confidence=0.95), 400) for seed in passed]
         counts = [count for some in (duels, surer) for count in (_gates(some), _duels(some))]
+        counts.append(_duels([duel.unless_worse() for duel in duels]))
         print(f"{name:<62}" + "".join(f"{count:>9}" for count in counts), flush=True)
 
 

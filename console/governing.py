@@ -13,6 +13,7 @@ from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
 from treadle.retraining.breaker import close_breaker
 from treadle.retraining.governor import Governor
+from treadle.retraining.policy import say_policy
 from treadle.settings import Settings
 
 
@@ -23,10 +24,12 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         NotFound: There is no such project.
     """
     ledger = Ledger.open(settings)
-    governor = Governor(ledger, load_project(name, settings))
+    project = load_project(name, settings)
+    governor = Governor(ledger, project)
     standing = governor.standing()
     return {
         "project": name,
+        "policy": say_policy(project.retrain),
         "breaker": standing.breaker,
         "rejected_in_a_row": standing.rejected,
         "waiting": standing.waiting,
@@ -64,6 +67,7 @@ def as_row(trigger: Trigger) -> dict[str, Any]:
 def shown(found: dict[str, Any]) -> str:
     """The status as a person reads it."""
     record = {
+        "policy": found["policy"],
         "breaker": found["breaker"] or f"closed ({found['rejected_in_a_row']} challengers turned down in a row)",
         "retrains in the last 24 hours": found["retrains_today"],
         "triggers that wait": found["waiting"],

@@ -43,7 +43,13 @@ def replay_here(
     course = lay_out(project, read_stream(project, stream, moment, length, late))
     replayed = replay_policies(course, say=_Ticker())
     chosen = recommend(replayed.outcomes, course.error_name)
-    return as_record(replayed) | {"recommended": chosen.name, "because": chosen.because}
+    window = course.stream.every
+    return as_record(replayed) | {
+        "recommended": chosen.name,
+        "because": chosen.because,
+        "setting": chosen.setting(window),
+        "is_set": chosen.is_followed(project.retrain, window),
+    }
 
 
 def read_duration(option: str, value: str | None) -> timedelta | None:
@@ -118,8 +124,17 @@ def compared(found: dict[str, Any]) -> str:
             *chart(policies, found["metric"]),
             "",
             f"Recommended: {found['recommended']}. {found['because']}",
+            _how(found),
         ]
     )
+
+
+def _how(found: dict[str, Any]) -> str:
+    """How a project comes to live by what is recommended."""
+    if found["is_set"]:
+        return "The project lives by it already."
+    keys = ", ".join(f"{key}: {value}" for key, value in found["setting"].items())
+    return f"To live by it, write in projects/{found['project']}/project.yaml: retrain: {{{keys}}}"
 
 
 def chart(policies: Sequence[dict[str, Any]], metric: str) -> list[str]:

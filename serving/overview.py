@@ -15,6 +15,7 @@ from treadle.pages.look import FOLDER, page_name
 from treadle.project import load_project
 from treadle.quality.words import say_quality
 from treadle.retraining.governor import Governor
+from treadle.retraining.policy import say_policy
 from treadle.settings import Settings
 
 DECISIONS = 8
@@ -128,10 +129,12 @@ def _decisions(name: str, ledger: Ledger) -> list[dict[str, Any]]:
 def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] | None:
     """How retrains stand; `None` where the project's file is not there, as on a machine that only serves."""
     try:
-        standing = Governor(ledger, load_project(name, settings)).standing()
+        project = load_project(name, settings)
+        standing = Governor(ledger, project).standing()
     except (BadProject, NotFound):
         return None
     return {
+        "policy": say_policy(project.retrain),
         "breaker": standing.breaker,
         "waiting": standing.waiting,
         "suppressed": standing.suppressed,

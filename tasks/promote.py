@@ -89,7 +89,7 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, ch
     with np.load(turn.path("judged.npz")) as kept:
         newest = replace(bout(test, kept["answer"]), givers=givers_of(test, ledger.givers(project.name)))
     beside = version if judged_on != "holdout" and len(held) >= FEWEST else None
-    return hold_duel(
+    duel = hold_duel(
         newest,
         None if beside is None else bout(held, open_version(settings, ledger, project.name, beside).answer(held)),
         problem,
@@ -101,6 +101,8 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, ch
         versus=versus,
         has_champion=champion is not None,
     )
+    at_every_window = champion is not None and project.retrain.policy == "every-window"
+    return duel.unless_worse() if at_every_window else duel
 
 
 def givers_of(frame: pd.DataFrame, known: dict[str, str]) -> np.ndarray:

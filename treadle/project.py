@@ -22,6 +22,7 @@ NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 KINDS = ("number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant")
 Kind = Literal["number", "integer", "boolean", "category", "datetime", "text", "identifier", "constant"]
 
+RetrainPolicy = Literal["treadle", "every-window", "static"]
 AlertKind = Literal[
     "drift", "quality-loss", "invalid", "not-served", "rolled-back", "train-failed", "approval", "retrain-stopped"
 ]
@@ -230,8 +231,13 @@ class Watch(_Part):
 
 
 class Retrain(_Part):
-    """When a verdict may start a retrain."""
+    """When a retrain starts, and whether its challenger has to win."""
 
+    policy: RetrainPolicy = "treadle"
+    """`treadle`: on a verdict, and the challenger has to beat the champion; `every-window`: whenever `every` has passed, and the
+    challenger answers unless it is shown to be worse; `static`: never by itself. `treadle replay` says which pays."""
+    every: Duration = timedelta(days=1)
+    """With `every-window`, the event time between two retrains."""
     cooldown: Duration = timedelta(hours=6)
     """Least event time between two retrains."""
     max_per_day: int = Field(default=4, ge=1)

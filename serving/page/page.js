@@ -73,7 +73,7 @@ function card(model) {
 
 function retrains(governor) {
   if (!governor) return [];
-  const said = [];
+  const said = governor.policy === "treadle" ? [] : [make("p", `The policy is ${governor.policy}.`, "soft")];
   if (governor.breaker) said.push(make("p", `The breaker is open: ${governor.breaker}`, "degraded"));
   const rules = Object.entries(governor.suppressed);
   if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));

@@ -41,7 +41,7 @@ def home(tmp_path):
 
 def test_the_status_says_why_retrains_did_not_start(home):
     found = governing.status(home, "shop", 2)
-    assert found["suppressed"] == {"cooldown": 2}
+    assert (found["policy"], found["suppressed"]) == ("treadle", {"cooldown": 2})
     assert (found["waiting"], found["labels_set_aside"], found["breaker"]) == (2, 1, None)
     assert [trigger["rule"] for trigger in found["triggers"]] == ["cooldown", "cooldown"]
     assert found["asked"]["state"] == "granted"

@@ -236,6 +236,17 @@ def test_rollback_and_promote_by_hand(treadle, retrained):
     assert aliases(treadle)[2] == ["champion"]
 
 
+def test_a_project_that_lives_by_windows_replaces_a_champion_that_is_as_good(treadle, table, home):
+    """The same rows once more: nobody is better, and the duel of the platform's own policy would keep the champion."""
+    treadle("init", "weekly", "--from", str(table), "--target", "hours")
+    with (home / "projects" / "weekly" / "project.yaml").open("a") as file:
+        file.write("\nretrain: {policy: every-window, every: 1w}\n")
+    assert treadle("train", "weekly", "--trials", "1")["decision"] == "promoted"
+    again = treadle("train", "weekly", "--trials", "1")
+    assert (again["version"], again["decision"]) == (2, "promoted")
+    assert "does not pass. Promoted all the same: nothing shows that it is worse" in again["reason"]
+
+
 def test_batch_scoring_gives_one_row_a_row(treadle, table, home, trained):
     out = home / "answers.csv"
     said = treadle("predict", "orders", str(table), "--to", str(out))

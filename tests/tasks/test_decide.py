@@ -49,3 +49,30 @@ def test_the_page_says_why_and_counts_what_was_suppressed(tmp_path):
     assert "**No retrain by the rule `cooldown`.** drift, but the last retrain was 2m ago" in page
     assert "| cooldown | 2 |" in page
     assert "2 of them wait" in page
+
+
+def living_by(tmp_path, policy):
+    _, ledger = governed(tmp_path)
+    rules = PROJECT.retrain.model_copy(update={"policy": policy, "every": timedelta(hours=12)})
+    return Governor(ledger, PROJECT.model_copy(update={"retrain": rules}))
+
+
+def test_at_every_window_one_retrain_a_window_is_granted_by_looks_that_are_ok(tmp_path):
+    governor = living_by(tmp_path, "every-window")
+    looks = [governor.weigh("ok", "It holds.", NOW + timedelta(hours=hour)) for hour in range(12)]
+    assert [look.decision.retrain for look in looks] == [True] + [False] * 11
+    (granted,) = governor.last()
+    assert (granted.verdict, granted.state) == ("window-over", "granted")
+    assert len({look.decision.reason for look in looks[1:]}) == 1  # one line in the console
+    assert governor.begin(granted.seq, "run") is None
+    governor.end(granted.seq, "run")
+    assert governor.weigh("drift", "inputs moved.", NOW + timedelta(hours=12)).decision.retrain
+
+
+def test_a_static_project_writes_down_what_it_does_not_do(tmp_path):
+    governor = living_by(tmp_path, "static")
+    outcome = governor.weigh("quality-loss", "It is worse.", NOW)
+    (refused,) = governor.last()
+    assert (outcome.decision.retrain, outcome.decision.rule, refused.state) == (False, "static", "refused")
+    assert governor.standing(NOW).waiting == 0
+    assert "**No retrain by the rule `static`.**" in _page(outcome, governor.standing(NOW))

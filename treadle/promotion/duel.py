@@ -105,6 +105,22 @@ class Duel:
         objecting = [f"Refused all the same: {why}" for why in self.objections.values()] if self.gate.promote else []
         return " ".join([self.gate.reason, *objecting, *self._notes()])
 
+    def unless_worse(self) -> Duel:
+        """The same duel for a project that replaces its champion at every window: only what shows a worse challenger keeps it.
+
+        That is the whole 95 % interval of the gain below zero, answers that cannot be compared, or an objection; the frozen
+        holdout's is none, since it speaks of luck in a gain that nobody asks for here.
+        """
+        shown = not np.isfinite(self.gate.gain) or self.gate.interval[1] < 0
+        objections = {kind: why for kind, why in self.objections.items() if kind != "holdout"}
+        promote = not shown and not objections
+        said = self.gate.reason
+        if promote and not self.gate.promote:
+            said = f"{said} Promoted all the same: nothing shows that it is worse, and the policy is `every-window`."
+        return replace(
+            self, promote=promote, gate=replace(self.gate, promote=not shown, reason=said), objections=objections
+        )
+
     def figures(self) -> dict[str, Any]:
         """All figures as plain data."""
         return asdict(replace(self.gate, reason=self.reason, promote=self.promote)) | {

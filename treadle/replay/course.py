@@ -138,7 +138,7 @@ def lay_out(project: Project, stream: Stream) -> Course:
     with meter() as spent:
         model = fit_recipe(project, stream.schema, stream.frame.iloc[learned], name, params, History())
     return Course(
-        project=project,
+        project=_undecided(project),
         stream=stream,
         problem=problem,
         metric=metric,
@@ -150,6 +150,11 @@ def lay_out(project: Project, stream: Stream) -> Course:
         y=_targets(problem, stream),
         days=event_days(stream.frame),
     )
+
+
+def _undecided(project: Project) -> Project:
+    """The project without its choice of a policy: here each policy decides for itself."""
+    return project.model_copy(update={"retrain": project.retrain.model_copy(update={"policy": "treadle"})})
 
 
 def _targets(problem: Problem, stream: Stream) -> np.ndarray:

@@ -20,7 +20,7 @@ from treadle.ledger.records import to_us
 from treadle.ledger.triggers import Judged, State, Trigger
 from treadle.project import Project
 from treadle.retraining.breaker import say_breaker, streak_of
-from treadle.retraining.policy import ASKING, FINAL, NIGHTLY, Circumstances, Decision, Streak, decide
+from treadle.retraining.policy import FINAL, LIMITED, NIGHTLY, Circumstances, Decision, Streak, asks_as, decide
 
 DAY = timedelta(days=1)
 UNSURE = timedelta(seconds=60)
@@ -136,12 +136,12 @@ class Governor:
         return rows.champion_of(connection, self._name), found[0].seq if found else None
 
     def _circumstances(self, connection: Connection, at: datetime, facts: _Facts, harm: float | None) -> Circumstances:
-        name, now = self._name, datetime.now(UTC)
+        name, rules, now = self._name, self._project.retrain, datetime.now(UTC)
         begun = [t for t in rows.in_state(connection, name, "running") if abs(now - (t.asked or t.arrived)) < BEGINNING]
         granted = rows.in_state(connection, name, "granted")
         return Circumstances(
             at=at,
-            retrains=rows.retrains(connection, name, at, max(self._project.retrain.cooldown, DAY)),
+            retrains=rows.retrains(connection, name, at, max(rules.cooldown, rules.every, DAY)),
             new_labels=facts.new_labels,
             cpu_minutes=rows.train_minutes(connection, name, at - DAY, at),
             in_flight=bool(begun) or rows.lease_is_held(connection, name),
@@ -157,7 +157,9 @@ class Governor:
         if not now.in_flight:
             rows.end_dead(connection, self._name)
         decision = decide(wish.verdict, wish.said, self._project, now)
-        if wish.verdict in (*ASKING, NIGHTLY):
+        asking = asks_as(wish.verdict, self._project, now)
+        if asking is not None:
+            wish = replace(wish, verdict=asking)
             decision, seq = self._record(connection, wish, decision, now, facts)
         else:
             decision, seq = self._look_after(connection, wish, decision, now, facts)
@@ -272,10 +274,10 @@ class Governor:
 
 
 def _state_of(verdict: str, decision: Decision) -> State:
-    """A night's train runs already, and asks again the next night; others wait unless their rule is final."""
+    """A night's train runs already; a night and a window ask again by themselves, others wait unless their rule is final."""
     if decision.retrain:
         return "ended" if verdict == NIGHTLY else "granted"
-    return "refused" if verdict == NIGHTLY or decision.rule in FINAL else "held"
+    return "refused" if verdict in LIMITED or decision.rule in FINAL else "held"
 
 
 def _many(triggers: int) -> str:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from treadle.project import Project, format_duration
+from treadle.project import Project, Retrain, format_duration
 
 ASKING = ("drift", "quality-loss")
 MOST_DOUBLINGS = 4
 """So often at most does a challenger that was turned down double the labels that the next try needs."""
 NIGHTLY = "nightly"
-"""What the nightly train asks as: the rules of `NIGHTLY_RULES` alone weigh it, since its new rows come with the table."""
+"""What the nightly train asks as: few rules weigh it, since its new rows come with the table."""
+WINDOW = "window-over"
+"""What a look asks as, whatever its verdict, where the policy is `every-window` and the window is over."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,34 @@ class Decision:
 Rule = Callable[[Project, Circumstances], str | None]
 
 
+def say_policy(rules: Retrain) -> str:
+    """The policy in a few words.
+
+    >>> say_policy(Retrain(policy="every-window", every=timedelta(days=7)))
+    'every-window, one retrain every 1w'
+    """
+    return (
+        f"every-window, one retrain every {format_duration(rules.every)}"
+        if rules.policy == "every-window"
+        else rules.policy
+    )
+
+
+def asks_as(verdict: str, project: Project, now: Circumstances) -> str | None:
+    """As what a look or a night asks for a retrain, by the project's policy; `None` if it asks for none.
+
+    Args:
+        verdict: The watch's verdict, or `NIGHTLY`.
+        project: The rules under `retrain`.
+        now: The circumstances.
+    """
+    if verdict == NIGHTLY:
+        return NIGHTLY
+    if project.retrain.policy == "every-window":
+        return None if _window(project, now) else WINDOW
+    return verdict if verdict in ASKING else None
+
+
 def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Decision:
     """Weigh a verdict. The first rule that objects names itself; a suppressed trigger is never silent.
 
@@ -84,21 +114,39 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
         project: The rules under `retrain` and `budget`.
         now: The circumstances.
     """
-    if verdict not in (*ASKING, NIGHTLY):
-        return Decision(False, f"The verdict is {verdict}: nothing to retrain for.")
+    asking = asks_as(verdict, project, now)
+    if asking is None:
+        why = _window(project, now) or "nothing to retrain for."
+        return Decision(False, f"The verdict is {verdict}: {why}")
     for name, rule in RULES.items():
-        if _applies(name, verdict) and (objection := rule(project, now)):
-            return Decision(False, f"{verdict}, but {objection}", name)
-    if verdict == NIGHTLY:
-        return Decision(True, f"{verdict}: {said}")
-    return Decision(True, f"{verdict}: {said} {now.new_labels} new labelled rows to learn from.")
+        if _applies(name, asking) and (objection := rule(project, now)):
+            return Decision(False, f"{asking}, but {objection}", name)
+    if asking == NIGHTLY:
+        return Decision(True, f"{asking}: {said}")
+    if asking == WINDOW:
+        said = f"the window of {format_duration(project.retrain.every)} is over; the verdict is {verdict}."
+    return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.")
 
 
-def _applies(rule: str, verdict: str) -> bool:
-    """Whether a rule weighs such a verdict: harm is known of inputs alone, and a night is its own cooldown."""
-    if verdict == NIGHTLY:
-        return rule in NIGHTLY_RULES
-    return rule != "harmless" or verdict == "drift"
+def _applies(rule: str, asking: str) -> bool:
+    """Whether a rule weighs what is asked: harm is known of inputs alone, and a night or a window is its own cooldown."""
+    if asking in LIMITED:
+        return rule in LIMITED[asking]
+    return rule != "harmless" or asking == "drift"
+
+
+def _static(project: Project, _now: Circumstances) -> str | None:
+    if project.retrain.policy != "static":
+        return None
+    return f"the policy is `static`: it is reported and nothing is retrained, but by hand (`treadle train {project.name}`)."
+
+
+def _window(project: Project, now: Circumstances) -> str | None:
+    every = project.retrain.every
+    past = _past(now.retrains, now.at, every)
+    if project.retrain.policy != "every-window" or not past or now.at - max(past) >= every:
+        return None
+    return f"the policy is one retrain every {format_duration(every)}, and the last was at {max(past):%Y-%m-%d %H:%M}."
 
 
 def _in_flight(_project: Project, now: Circumstances) -> str | None:
@@ -194,19 +242,25 @@ def _budget(project: Project, now: Circumstances) -> str | None:
 
 
 RULES: Mapping[str, Rule] = {
+    "static": _static,
     "in-flight": _in_flight,
     "breaker": _breaker,
     "harmless": _harmless,
     "turned-down": _turned_down,
     "cooldown": _cooldown,
+    "window": _window,
     "daily-maximum": _daily_maximum,
     "asked-already": _asked,
     "no-new-labels": _no_new_labels,
     "budget": _budget,
 }
 """The rules by name, in the order in which they are asked."""
-NIGHTLY_RULES = frozenset({"in-flight", "breaker", "daily-maximum", "budget"})
-FINAL = frozenset({"harmless"})
+LIMITED: Mapping[str, frozenset[str]] = {
+    NIGHTLY: frozenset({"static", "in-flight", "breaker", "window", "daily-maximum", "budget"}),
+    WINDOW: frozenset({"in-flight", "asked-already", "no-new-labels", "budget"}),
+}
+"""What only some of the rules weigh."""
+FINAL = frozenset({"static", "harmless"})
 """Rules whose objection does not pass with time: what they suppress does not wait for a better moment."""
 
 

@@ -161,3 +161,30 @@ def test_nan_is_refused_without_a_trace_of_an_error():
     newest, held = bouts(0.0)
     nothing = replace(newest, challenger=np.full(len(newest.y), np.nan))
     assert not duel(nothing, held).promote
+
+
+def test_at_every_window_only_a_challenger_that_is_shown_to_be_worse_is_kept_out():
+    equal, held = bouts(0.0)
+    found = duel(equal, held).unless_worse()
+    assert found.promote
+    assert found.figures()["promote"]
+    assert "Promoted all the same: nothing shows that it is worse" in found.reason
+    worse = duel(*bouts(0.25)).unless_worse()
+    assert not worse.promote
+    assert worse.gate.interval[1] < 0
+    assert "all the same" not in worse.reason
+
+
+def test_at_every_window_a_gain_that_hangs_on_one_caller_is_refused_and_luck_is_not():
+    poisoned = run(WAYS["20 % of labels flipped by one key, any rows, log loss"], 0, Promote(), 100)
+    assert "labels" in poisoned.objections
+    assert not poisoned.unless_worse().promote
+    found = duel(*lucky()).unless_worse()
+    assert found.promote
+    assert "Refused" not in found.reason
+
+
+def test_at_every_window_answers_that_cannot_be_compared_change_nothing():
+    newest, held = bouts(0.0)
+    broken = replace(newest, challenger=np.full_like(newest.challenger, np.nan))
+    assert not duel(broken, held).unless_worse().promote

@@ -1,7 +1,10 @@
 """The rule by which a policy is recommended."""
 
+from datetime import timedelta
+
 import pytest
 
+from treadle.project import Retrain
 from treadle.replay import Outcome, recommend
 
 
@@ -32,3 +35,34 @@ def test_it_says_what_it_would_have_cost_and_what_the_others_would_have():
     assert "every-window would have spent 40.0 in 30" in found.because
     alone = recommend([outcome("static", 1.0), outcome("every-window", 2.0, 9.0, 3)], "mae")
     assert "no other comes as near" in alone.because
+
+
+def test_evidently_is_compared_and_never_recommended():
+    same = [
+        outcome("every-window", 30.0, 40.0, 30),
+        outcome("evidently", 30.0, 40.0, 30),
+        outcome("treadle", 33.0, 9.0),
+    ]
+    assert recommend(same, "mae").name == "every-window"
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("treadle", {"policy": "treadle"}),
+        ("static", {"policy": "static"}),
+        ("every-window", {"policy": "every-window", "every": "2w"}),
+    ],
+)
+def test_what_is_recommended_can_be_written_into_a_project(name, setting):
+    found = recommend([outcome(name, 1.0)], "mae")
+    every = timedelta(weeks=2)
+    assert found.setting(every) == setting
+    assert found.is_followed(Retrain.model_validate(setting), every)
+    other = {"policy": "static" if name != "static" else "treadle"}
+    assert not found.is_followed(Retrain.model_validate(other), every)
+
+
+def test_windows_of_another_length_are_another_policy():
+    found = recommend([outcome("every-window", 1.0)], "mae")
+    assert not found.is_followed(Retrain.model_validate({"policy": "every-window", "every": "1d"}), timedelta(days=2))

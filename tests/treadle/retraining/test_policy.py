@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from treadle.project import Project
-from treadle.retraining.policy import NIGHTLY, RULES, Circumstances, Streak, decide
+from treadle.retraining.policy import NIGHTLY, RULES, WINDOW, Circumstances, Streak, asks_as, decide
 from treadle.settings import CHECKOUT
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -113,3 +113,50 @@ def test_a_storm_of_triggers_retrains_once_and_tells_each_why():
 def test_rules_let_go_when_their_time_is_over():
     past = [NOW - timedelta(hours=6), NOW - timedelta(hours=25)]
     assert decide("drift", "", PROJECT, circumstances(retrains=past)).retrain
+
+
+def living_by(policy, **rules):
+    return PROJECT.model_copy(update={"retrain": PROJECT.retrain.model_copy(update={"policy": policy} | rules)})
+
+
+@pytest.mark.parametrize("verdict", ["drift", "quality-loss", NIGHTLY])
+def test_a_static_project_reports_and_retrains_nothing_by_itself(verdict):
+    decision = decide(verdict, "", living_by("static"), circumstances())
+    assert (decision.retrain, decision.rule) == (False, "static")
+    assert "treadle train p" in decision.reason
+
+
+@pytest.mark.parametrize("verdict", ["ok", "insufficient-data", "invalid", "drift", "quality-loss"])
+def test_at_every_window_a_retrain_starts_whatever_the_verdict(verdict):
+    decision = decide(verdict, "", living_by("every-window"), circumstances(retrains=[NOW - timedelta(days=1)]))
+    assert decision.retrain
+    assert decision.reason == (
+        f"window-over: the window of 1d is over; the verdict is {verdict}. 100 new labelled rows to learn from."
+    )
+
+
+@pytest.mark.parametrize("verdict", ["ok", "drift", NIGHTLY])
+def test_at_every_window_none_starts_before_it_is_over(verdict):
+    now = circumstances(retrains=[NOW - timedelta(hours=23)])
+    decision = decide(verdict, "", living_by("every-window"), now)
+    assert not decision.retrain
+    assert "the policy is one retrain every 1d, and the last was at 2024-04-30 13:00." in decision.reason
+    assert asks_as("drift", living_by("every-window"), now) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"in_flight": True}, "in-flight"),
+        ({"new_labels": 49}, "no-new-labels"),
+        ({"cpu_minutes": 60}, "budget"),
+        ({"asked": NOW}, "asked-already"),
+        ({"streak": Streak(9, NOW, 0)}, None),
+        ({"harm": 0.0}, None),
+        ({"retrains": [NOW - timedelta(hours=h) for h in (2, 3, 4, 5)]}, None),
+    ],
+)
+def test_a_window_is_weighed_by_what_it_costs_alone(changes, rule):
+    project = living_by("every-window", every=timedelta(hours=2))
+    assert asks_as("drift", project, circumstances(**changes)) == WINDOW
+    assert decide("drift", "", project, circumstances(**changes)).rule == rule

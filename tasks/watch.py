@@ -123,6 +123,7 @@ def look_at(
         _earlier_looks(ledger, name, version),
         moment,
         classes=schema.classes is not None,
+        untold=project.privacy.personal,
     )
     return Seen(frame, len(labelled), again, found)
 

@@ -16,14 +16,18 @@ import msgspec
 import numpy as np
 
 from treadle.confined import begin, confine
-from treadle.errors import TreadleError
+from treadle.errors import TreadleError, Unavailable
 from treadle.frames import receive_frame, send_frame
 from treadle.models.onnx_session import open_session
 
 BYTES_A_MODEL_BYTE = 4
 """A model needs some times its own size while it is opened; this comes on top of the limit."""
+START_S = 60.0
+"""An interpreter and its libraries are there in a third of a second, but not where others take all the time."""
 MOST_PLACES = 1024
 """Widest answer that is read: classes."""
+MOST_TOLD = 4096
+"""Bytes of what the child says besides."""
 
 Kind = Literal["error", "timeout", "crash", "memory", "shape", "nonfinite"]
 
@@ -88,6 +92,7 @@ class Isolated:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
+        self._is_there = False
         self._process, self._channel = begin("serving.models.isolated", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
     @property
@@ -100,12 +105,32 @@ class Isolated:
         """Whether the child can be asked."""
         return self._channel.fileno() >= 0 and self._process.poll() is None
 
+    def arrive(self) -> None:
+        """Wait until the child is there: how long it takes to begin says nothing of a model.
+
+        Raises:
+            Unavailable: It does not begin.
+        """
+        if self._is_there:
+            return
+        try:
+            receive_frame(self._channel, MOST_TOLD, time.monotonic() + START_S)
+        except TimeoutError:
+            self.kill()
+            raise Unavailable(f"A process to try it in did not begin within {START_S:g} seconds.") from None
+        except (OSError, EOFError):
+            code = self.kill()
+            raise Unavailable(f"A process to try it in ended with {code} before it began.") from None
+        self._is_there = True
+
     def load(self, onnx_bytes: bytes, deadline_s: float) -> None:
-        """Open a model.
+        """Open a model, once the child is there.
 
         Raises:
             IsolatedFailure: It does not open, in time or in the memory that it may have.
+            Unavailable: The child does not begin.
         """
+        self.arrive()
         limit = self._memory_bytes + BYTES_A_MODEL_BYTE * len(onnx_bytes)
         self._exchange(Load(onnx_bytes, limit), 0, deadline_s)
 
@@ -136,7 +161,7 @@ class Isolated:
         end = time.monotonic() + deadline_s
         try:
             send_frame(self._channel, _encode(order), end)
-            told = _read_told(receive_frame(self._channel, 8 * rows * MOST_PLACES + 4096, end))
+            told = _read_told(receive_frame(self._channel, 8 * rows * MOST_PLACES + MOST_TOLD, end))
         except TimeoutError:
             self.kill()
             raise IsolatedFailure("timeout", f"It gave no answer within {deadline_s:g} seconds.") from None
@@ -163,6 +188,7 @@ class Isolated:
 def main(channel: socket.socket) -> None:
     """Answer until the parent is gone, and write no file."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    send_frame(channel, _encode(Told()))  # it is there
     session: Any = None
     while True:
         try:

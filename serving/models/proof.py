@@ -77,6 +77,7 @@ class Prover:
 
         Raises:
             BadData: It raises, takes too long, wants too much memory, or gives no finite answer of the right shape.
+            Unavailable: There is no process to try it in, as on a machine that is too busy; that is held against nobody.
         """
         note = self._noted(bundle.digest)
         if note is None:
@@ -129,10 +130,11 @@ class Prover:
             yield
 
     def _try(self, bundle: Bundle) -> None:
-        end = time.monotonic() + self._settings.proof_s
         if self._child is None or not self._child.lives:
             self._child = Isolated(self._settings.isolated_memory_bytes)
         child = self._child
+        child.arrive()
+        end = time.monotonic() + self._settings.proof_s
         child.load(bundle.served_bytes, end - time.monotonic())
         packer = Packer(bundle.manifest.packed) if bundle.manifest.packed is not None else None
         for trial in _trials(bundle.manifest):

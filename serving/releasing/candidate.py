@@ -19,6 +19,7 @@ import numpy as np
 from serving.models.isolated import Isolated, IsolatedFailure
 from serving.models.model import ServedModel
 from serving.models.proof import check_answer
+from treadle.errors import Unavailable
 from treadle.settings import Settings
 
 log = logging.getLogger("treadle.serving")
@@ -173,7 +174,7 @@ class Candidate:
         try:
             self._child = Isolated(self._settings.isolated_memory_bytes)
             self._child.load(self._onnx_bytes, self._settings.proof_s)
-        except (IsolatedFailure, OSError) as error:
+        except (IsolatedFailure, Unavailable, OSError) as error:
             self._failures += 1
             log.warning("%s: version %s does not start: %s", self.model.name, self.model.version, error)
             if self._child is not None:

@@ -28,7 +28,7 @@ from serving.models.proof import Prover
 from serving.models.session import Session
 from serving.releasing.bake import Bake
 from serving.releasing.candidate import Candidate, Columns, Job, Outcome
-from treadle.errors import BadData, Conflict, NotFound, TreadleError
+from treadle.errors import BadData, Conflict, NotFound, TreadleError, Unavailable
 from treadle.ledger import Ledger, Release, ShadowAnswer
 from treadle.ledger import Releases as Book
 from treadle.models.trust import open_bundle
@@ -258,6 +258,9 @@ class Releases:
         """Open a candidate; one that does not hold up is rolled back before anybody asks it."""
         try:
             candidate = self._open(release)
+        except Unavailable as error:  # that says nothing of the version
+            log.warning("%s: version %s waits to be tried: %s", release.model, release.version, error)
+            return None
         except (TreadleError, OSError) as error:
             self._finish(release, Judgement("roll back", f"It cannot be opened. {error}", {}))
             return None

@@ -1,5 +1,6 @@
 """No byte of what is dropped or hashed comes to rest, and no byte of an erased subject stays."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,14 @@ from starlette.testclient import TestClient
 from serving.app import create_app
 from serving.protocols.arrow import STREAM
 from tests.serving.conftest import COLUMNS, ROW, graph
+from treadle.alerting.alerts import Notice
 from treadle.erasure import erase
 from treadle.errors import BadProject
-from treadle.ledger.audit import last
+from treadle.ledger import AlertBook
+from treadle.ledger.audit import last, verify
 from treadle.models.bundle import Manifest, Smoke
 from treadle.privacy import privacy_key, pseudonym
-from treadle.project import Project
+from treadle.project import Alerts, Project
 
 CANARY, OTHER = "canary-4711-person", "somebody-else-entirely"
 WAYS = 6
@@ -99,14 +102,19 @@ def test_an_erased_subject_is_nowhere_and_others_stay(make_home, eventually, how
         path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(table)
     report.write_text(f"<p>{CANARY}</p>")
+    said = f"the loss where season = {CANARY} is 1.40 times what was normal"
+    notice = Notice("quality-loss", "", "critical", said, (f"season = {CANARY}",), (("What happened", said),))
+    AlertBook(home.ledger).follow_look("toy", "quality-loss", [notice], datetime(2024, 5, 1, tzinfo=UTC), 2)
+    AlertBook(home.ledger).write_messages(lambda _: Alerts(), lambda alert, _: ("toy", alert.reason))
     done = erase(settings, home.ledger, project(season=how), CANARY, "ann")
-    assert (done.predictions, len(done.changed), len(done.removed)) == (WAYS, 1, 1)
+    assert (done.predictions, done.texts, len(done.changed), len(done.removed)) == (WAYS, 2, 1, 1)
     assert found(settings.home, CANARY) == []
     assert found(settings.home, pseudonym(CANARY, privacy_key(settings))) == []
     assert pd.read_parquet(table)["season"].tolist() == [OTHER]
     assert len(home.ledger.window("toy", 10)) == 1
     (row,) = last(home.ledger.engine, 1)
     assert (row.who, row.what, row.subject, row.before) == ("ann", "erase", "toy", WAYS)
+    assert verify(home.ledger.engine, home.ledger.anchor).trouble is None
 
 
 def test_a_project_that_does_not_say_whose_rows_are_is_told(home):

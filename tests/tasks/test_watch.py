@@ -43,7 +43,7 @@ def look(toy, tmp_path, settings):
     ledger = Ledger.open(settings)
     ledger.add_version(Version("toy", 1, "run", "b/1", "d" * 64, "linear", {}, {}, None))
 
-    def send(change=lambda row: row, labels=0):
+    def send(change=lambda row: row, labels=0, project=PROJECT):
         rng = np.random.default_rng(4)
         rows = frame.iloc[rng.choice(len(frame), 300)]
         features = rows[[c.name for c in schema.features if c.name != "serial"]]
@@ -60,7 +60,7 @@ def look(toy, tmp_path, settings):
         )  # fmt: skip
         known = zip(range(labels), rows["churned"], strict=False)
         ledger.add_feedback("toy", [Feedback(f"p{i}", label, AT) for i, label in known])
-        return look_at(settings, PROJECT, ledger, schema, load_reference(tmp_path / "1"), 1, AT)
+        return look_at(settings, project, ledger, schema, load_reference(tmp_path / "1"), 1, AT)
 
     send.ledger = ledger
     return send
@@ -77,6 +77,15 @@ def test_a_quiet_look_with_labels_compares_every_kind(look):
     assert names(seen) >= {"input:size", "missing:size", "categories:plan", "prediction:prediction", "target:target"}
     assert names(seen) >= {"quality:loss", "segment:plan = basic"}
     assert not any("serial" in name for name in names(seen))
+
+
+def test_whose_rows_they_are_is_compared_and_no_slice(look):
+    """A slice is told by its value."""
+    privacy = PROJECT.privacy.model_copy(update={"subject": "plan"})
+    seen = names(look(labels=200, project=PROJECT.model_copy(update={"privacy": privacy})))
+    assert not any(name.startswith("segment:plan") for name in seen)
+    assert "input:plan" in seen
+    assert any(name.startswith("segment:member") for name in seen)
 
 
 def test_drift_is_named_and_remembered_by_the_next_look(look):

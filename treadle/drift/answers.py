@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from treadle.drift.blocks import Layout
-from treadle.drift.comparison import Comparison
+from treadle.drift.comparison import Comparison, Counted
 from treadle.drift.inputs import chosen_cells, compare_categories, compare_numbers, thinned
 from treadle.drift.records import Reference, Window
 
@@ -41,7 +41,8 @@ def compare_targets(reference: Reference, window: Window, *, classes: bool) -> l
     layout = Layout.of(len(before), len(now), timed=reference.timed)
     if classes:
         old, new = (values.astype(np.int64) + 1 for values in (before, now))
-        return list(compare_categories("target", "target", *chosen_cells(old, new, int(old.max()), layout)))
+        counted = Counted.of(*chosen_cells(old, new, int(old.max()), layout))
+        return list(compare_categories("target", "target", counted))
     found = compare_numbers("target", "target", _columns(before)[:, 0], _columns(now)[:, 0], layout)
     return [] if found is None else [found]
 

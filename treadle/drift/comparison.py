@@ -80,27 +80,62 @@ class Comparison:
         return np.any([moved, *(rival.false_alarms(level) for rival in self.rivals)], axis=0)
 
 
-def compare_values(kind: Kind, name: str, cells: Cells, layout: Layout, effect: float, said: str) -> Comparison | None:
+@dataclass(frozen=True)
+class Counted:
+    """The values of both tables that are there, counted by cell; cell 0, what is missing, is left out.
+
+    Attributes:
+        layout: The blocks of the reference.
+        ordered: Whether the order of the cells means something.
+        chunks: Of each chunk of the reference (chunks, cells).
+        normal: Of the reference (cells,).
+        current: Of the window (cells,).
+        blocks: Of each block of the reference (blocks, cells).
+    """
+
+    layout: Layout
+    ordered: bool
+    chunks: np.ndarray
+    normal: np.ndarray
+    current: np.ndarray
+    blocks: np.ndarray
+
+    @classmethod
+    def of(cls, cells: Cells, layout: Layout) -> Counted:
+        """Count once what several comparisons need."""
+        chunks = layout.counts(cells.normal, cells.size)[:, 1:]
+        current = np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
+        return cls(layout, cells.ordered, chunks, chunks.sum(axis=0), current, layout.sums(chunks, layout.length))
+
+    @property
+    def has_both(self) -> bool:
+        """Whether each side has a value."""
+        return bool(self.normal.any() and self.current.any())
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Values of the window, and of the reference."""
+        return int(self.current.sum()), int(self.normal.sum())
+
+
+def compare_values(kind: Kind, name: str, counted: Counted, effect: float, said: str) -> Comparison | None:
     """Compare what is there: Kolmogorov-Smirnov distance of ordered cells, total variation of others.
 
     Returns:
         `None` if one side has no value at all.
     """
-    counts = layout.counts(cells.normal, cells.size)[:, 1:]
-    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
-    if not before.sum() or not now.sum():
+    if not counted.has_both:
         return None
-    part = layout.sums(counts, layout.length)  # (blocks, cells)
-    far = distances(part, before - part, ordered=cells.ordered)
-    if cells.ordered:
+    before, now, ordered = counted.normal, counted.current, counted.ordered
+    far = distances(counted.blocks, before - counted.blocks, ordered=ordered)
+    if ordered:
         chance: Callable[[Array, Array, Array], Array] = ordered_chance
     else:
         noise = total_variation_noise(before / before.sum())
-        chance = partial(unordered_chance, noise=noise, cells=cells.size - 1)
-    statistic = float(distances(now[None], before[None], ordered=cells.ordered)[0])
-    found = usual(layout, counts, far, ordered=cells.ordered)
-    rows = int(now.sum()), int(before.sum())
-    return Comparison(kind, name, statistic, effect, said, LEAST_DISTANCE, *rows, found, chance)
+        chance = partial(unordered_chance, noise=noise, cells=len(before))
+    statistic = float(distances(now[None], before[None], ordered=ordered)[0])
+    found = usual(counted.layout, counted.chunks, far, ordered=ordered)
+    return Comparison(kind, name, statistic, effect, said, LEAST_DISTANCE, *counted.rows, found, chance)
 
 
 def distances(a: np.ndarray, b: np.ndarray, *, ordered: bool) -> np.ndarray:

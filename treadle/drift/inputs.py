@@ -9,7 +9,7 @@ import pandas as pd
 
 from treadle.drift.blocks import Layout
 from treadle.drift.cells import Cells, as_numbers, category_cells, category_numbers, frequent, number_cells
-from treadle.drift.comparison import Comparison, compare_values
+from treadle.drift.comparison import Comparison, Counted, compare_values
 from treadle.drift.embeddings import landmarks
 from treadle.drift.records import Kind, Reference, Window
 from treadle.drift.shares import compare_cells, compare_missing, compare_new, compare_vanished
@@ -48,16 +48,13 @@ def compare_inputs(reference: Reference, window: Window, columns: Sequence[Colum
 
 def _number(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
     before, now = as_numbers(normal), as_numbers(current)
-    cells = number_cells(before, now)
-    values = compare_numbers("input", name, before, now, layout, cells)
+    values = compare_numbers("input", name, before, now, layout)
     if values is not None:
         yield values
     yield compare_missing(name, np.isnan(before), np.isnan(now), layout)
 
 
-def compare_numbers(
-    kind: Kind, name: str, before: np.ndarray, now: np.ndarray, layout: Layout, cells: Cells | None = None
-) -> Comparison | None:
+def compare_numbers(kind: Kind, name: str, before: np.ndarray, now: np.ndarray, layout: Layout) -> Comparison | None:
     """Compare numbers (n,) and (m,); `None` if one side has none."""
     if np.isnan(before).all() or np.isnan(now).all():
         return None
@@ -67,16 +64,16 @@ def compare_numbers(
     if abs(moved) < 0.1:
         wider = float(np.nanstd(now)) / spread
         said = f"'{name}' is distributed otherwise, {wider:.2f} times as wide, about the same mean"
-    return compare_values(kind, name, cells or number_cells(before, now), layout, moved, said)
+    return compare_values(kind, name, Counted.of(number_cells(before, now), layout), moved, said)
 
 
 def _category(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
     before, now, known = category_numbers(normal, current)
-    cells, blocks = chosen_cells(before, now, known, layout)
-    yield from compare_categories("input", name, cells, blocks)
+    counted = Counted.of(*chosen_cells(before, now, known, layout))
+    yield from compare_categories("input", name, counted)
     yield compare_missing(name, before == 0, now == 0, layout)
     yield compare_new(name, before, now, known, layout)
-    yield compare_vanished(name, cells, blocks)
+    yield compare_vanished(name, counted)
 
 
 def chosen_cells(before: np.ndarray, now: np.ndarray, known: int, layout: Layout) -> tuple[Cells, Layout]:
@@ -92,12 +89,12 @@ def chosen_cells(before: np.ndarray, now: np.ndarray, known: int, layout: Layout
     return category_cells(before[~choosing], now, known, frequent(before[choosing], known)), blocks
 
 
-def compare_categories(kind: Kind, name: str, cells: Cells, layout: Layout) -> Iterator[Comparison]:
+def compare_categories(kind: Kind, name: str, counted: Counted) -> Iterator[Comparison]:
     """Compare categories, all together and one by one; nothing if one side has none."""
-    single = compare_cells(kind, name, cells, layout)
+    single = compare_cells(kind, name, counted)
     if single is None:
         return
-    together = compare_values(kind, name, cells, layout, single.effect, single.said)
+    together = compare_values(kind, name, counted, single.effect, single.said)
     yield from (single, together) if together is not None else (single,)
 
 
@@ -112,4 +109,4 @@ def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) 
         if found is not None:
             yield found
     cells = Cells(before.nearest, now.nearest, before.centres + 1, ordered=False)
-    yield from compare_categories("input", name, cells, layout)
+    yield from compare_categories("input", name, Counted.of(cells, layout))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -26,7 +26,7 @@ MOST_SAID = 3  # findings that a reason tells in full
 
 def judge(
     reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int = 0,
-    past: Sequence[Look] = (), at: datetime | None = None, *, classes: bool = False,
+    past: Sequence[Look] = (), at: datetime | None = None, *, classes: bool = False, untold: Container[str] = (),
 ) -> Judgement:  # fmt: skip
     """Judge a window. The schema comes first, then the number of rows, then quality where labels suffice, else the rest.
 
@@ -39,6 +39,7 @@ def judge(
         past: Earlier looks at the same version, newest first.
         at: Event time of this look, for `since`.
         classes: Whether targets are indexes into classes.
+        untold: Columns of which no value may be told: they are compared, but no slice is made of them.
     """
     odd = broken(reference, window, columns) if len(window.rows) else []
     wrong = odd[0].said if odd else absurd_losses(reference, window)
@@ -63,7 +64,8 @@ def judge(
         null = Null(reference, window, seed)
         whole = compare_losses(reference, window, null, seed)
         quality, certain = settle_loss(whole, reference, window, seed, watch.min_labelled)
-        lost = [_of_quality(quality, certain=certain), *compare_slices(reference, window, columns, null)]
+        told = [column for column in columns if column.name not in untold]  # a slice is told by its value
+        lost = [_of_quality(quality, certain=certain), *compare_slices(reference, window, told, null)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement(

@@ -9,14 +9,13 @@ import numpy as np
 
 from treadle.drift.blocks import Layout, Usual, usual
 from treadle.drift.bounds import loss_chance, share_chance
-from treadle.drift.cells import Cells
-from treadle.drift.comparison import LEAST_DISTANCE, Comparison, distances, gaps
+from treadle.drift.comparison import LEAST_DISTANCE, Comparison, Counted, distances, gaps
 from treadle.drift.records import Kind
 
 LEAST_SHARE = 0.05  # of rows that must be newly missing, of a new category, or of one that is gone
 
 
-def compare_cells(kind: Kind, name: str, cells: Cells, layout: Layout) -> Comparison | None:
+def compare_cells(kind: Kind, name: str, counted: Counted) -> Comparison | None:
     """Compare the share of each cell by a bound of its own: few rows say more of one category than of all together.
 
     All cells share one comparison's level, by the inequality of C. Bonferroni (1936).
@@ -25,44 +24,36 @@ def compare_cells(kind: Kind, name: str, cells: Cells, layout: Layout) -> Compar
         The cell that chance explains least, with those that blocks of the reference move as its rivals; `None` if one
         side has no value at all.
     """
-    counts = layout.counts(cells.normal, cells.size)[:, 1:]
-    before, now = counts.sum(axis=0), np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
-    if not before.sum() or not now.sum():
+    if not counted.has_both:
         return None
-    part = layout.sums(counts, layout.length)
+    before, now, part = counted.normal, counted.current, counted.blocks
     far = np.abs(gaps(part, before - part))  # (blocks, cells)
     moved = gaps(now[None], before[None])[0]
     telling = np.maximum(np.abs(moved), far.max(axis=0)) > LEAST_DISTANCE  # the others exceed nothing
     telling[np.abs(moved).argmax()] = True
-    compared = [
-        _compare_cell(kind, name, counts, now, cell, far[:, cell], layout) for cell in np.flatnonzero(telling).tolist()
-    ]
+    compared = [_compare_cell(kind, name, counted, cell, far[:, cell]) for cell in np.flatnonzero(telling).tolist()]
     best = min(range(len(compared)), key=lambda i: _unlikely(compared[i]))
     return replace(compared[best], rivals=tuple(compared[:best] + compared[best + 1 :]))
 
 
-def _compare_cell(
-    kind: Kind, name: str, counts: np.ndarray, now: np.ndarray, cell: int, far: np.ndarray, layout: Layout
-) -> Comparison:
+def _compare_cell(kind: Kind, name: str, counted: Counted, cell: int, far: np.ndarray) -> Comparison:
     """One cell against all others together.
 
     Args:
         kind: Of the finding.
         name: The column.
-        counts: Of all cells by chunk of the reference (chunks, cells).
-        now: Of all cells in the window (cells,).
+        counted: All cells.
         cell: Which one.
         far: How far its share in blocks is from the rest (blocks,).
-        layout: Blocks of the reference.
     """
-    both = np.column_stack([counts[:, cell], counts.sum(axis=1) - counts[:, cell]])
-    rows = int(now.sum()), int(counts.sum())
-    old, new = float(counts[:, cell].sum()) / rows[1], float(now[cell]) / rows[0]
+    one, rows = counted.chunks[:, cell], counted.rows
+    both = np.column_stack([one, counted.chunks.sum(axis=1) - one])
+    old, new = float(counted.normal[cell]) / rows[1], float(counted.current[cell]) / rows[0]
     said = f"one category of '{name}' went from {old:.1%} to {new:.1%} of the rows"
-    found = usual(layout, both, far, ordered=False)
+    found = usual(counted.layout, both, far, ordered=False)
     chance = partial(share_chance, share=old)
     return Comparison(
-        kind, name, abs(new - old), new - old, said, LEAST_DISTANCE, *rows, found, chance, among=counts.shape[1]
+        kind, name, abs(new - old), new - old, said, LEAST_DISTANCE, *rows, found, chance, among=len(counted.normal)
     )
 
 
@@ -118,19 +109,17 @@ def compare_new(name: str, normal: np.ndarray, current: np.ndarray, known: int, 
     )  # fmt: skip
 
 
-def compare_vanished(name: str, cells: Cells, layout: Layout) -> Comparison:
+def compare_vanished(name: str, counted: Counted) -> Comparison:
     """Compare the largest share of a category that is gone with the shares that blocks of the reference lack."""
-    own = slice(1, max(1, cells.size - 1))
-    counts = layout.counts(cells.normal, cells.size)[:, own]
-    known = max(float((cells.normal > 0).sum()), 1.0)
-    now = np.bincount(cells.current, minlength=cells.size)[own]
-    share = counts.sum(axis=0) / known
-    lost = float(share[now == 0].max(initial=0.0)) if now.sum() else 0.0
-    part = layout.sums(counts, layout.length)
-    far = np.where(part == 0, share, 0.0).max(axis=1, initial=0.0)
+    now, known = counted.rows
+    own = slice(0, max(0, len(counted.normal) - 1))  # the last cell is of all rare ones
+    share = counted.normal[own] / max(known, 1)
+    gone = counted.current[own] == 0
+    lost = float(share[gone].max(initial=0.0)) if not gone.all() else 0.0
+    far = np.where(counted.blocks[:, own] == 0, share, 0.0).max(axis=1, initial=0.0)
     among = max(1, int((share > LEAST_SHARE).sum()))
+    found = usual(counted.layout, counted.chunks[:, own], far, ordered=False)
     return Comparison(
         "categories", name, lost, -lost, f"a category of '{name}' that was {lost:.1%} of the rows is gone",
-        LEAST_SHARE, int((cells.current > 0).sum()), int(known), usual(layout, counts, far, ordered=False),
-        loss_chance, among,
+        LEAST_SHARE, now, max(known, 1), found, loss_chance, among,
     )  # fmt: skip

@@ -2,11 +2,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.app import create_app
+from serving.models import isolated as isolated_module
 from serving.models import proof as proof_module
 from serving.models.proof import Prover
 from tests.serving.conftest import ROW
 from tests.serving.odd_graphs import ALWAYS, HARM, SOMETIMES, odd_graph
-from treadle.errors import BadData
+from treadle.errors import BadData, Unavailable
 from treadle.models.bundle import Bundle
 from treadle.models.trust import open_bundle
 
@@ -91,6 +92,33 @@ def test_a_proof_is_made_once_for_all_workers_and_a_refusal_for_a_while(quick, m
     second.prove(good, "It")
     second.rest()
     assert len(made) == 2  # the child was there
+
+
+@pytest.fixture
+def late(tmp_path, monkeypatch):
+    """Processes begin seconds late, as on a busy machine."""
+    folder = tmp_path / "late"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import time\ntime.sleep(2.5)\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_a_process_that_begins_late_is_not_held_against_a_version(quick, late):
+    prover = Prover(quick.settings)
+    prover.prove(registered(quick, 2), "It")
+    with pytest.raises(BadData, match="gave no answer within"):
+        prover.prove(registered(quick, 3, "hangs"), "It")
+    prover.rest()
+
+
+def test_nothing_is_noted_of_a_version_that_no_process_could_try(quick, late, monkeypatch):
+    prover, bundle = Prover(quick.settings), registered(quick, 2)
+    monkeypatch.setattr(isolated_module, "START_S", 0.2)
+    with pytest.raises(Unavailable, match="did not begin"):
+        prover.prove(bundle, "It")
+    monkeypatch.undo()
+    prover.prove(bundle, "It")
+    prover.rest()
 
 
 def test_a_folder_that_cannot_be_written_stops_no_version(quick):

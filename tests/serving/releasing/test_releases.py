@@ -1,4 +1,4 @@
-"""Shadow, canary and the first minutes of a champion, with real processes and models that do harm."""
+"""Shadow and canary, with real processes and models that do harm."""
 
 import os
 import signal
@@ -12,8 +12,9 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from serving.app import create_app
+from serving.models import isolated
 from serving.models.champions import Champions
-from serving.releasing import bake, candidate, releases
+from serving.releasing import candidate, releases
 from tests.serving.conftest import ROW
 from tests.serving.odd_graphs import ALWAYS, HARM, SOMETIMES, odd_graph
 from treadle.ledger import Feedback, Releases
@@ -107,6 +108,17 @@ def test_a_candidate_that_does_harm_at_once_is_never_asked(make_home, eventually
         assert "is refused" in Releases(home.ledger).get(release.seq).reason
         assert client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 1
     assert seen(home, release).rows == 0
+
+
+def test_a_candidate_that_no_process_can_try_yet_waits(client, home, eventually, monkeypatch):
+    monkeypatch.setattr(isolated, "START_S", 0.0)
+    release = start(home, "canary")
+    log = []
+    monkeypatch.setattr(releases.log, "warning", lambda *said: log.append(said[0] % said[1:]))
+    eventually(lambda: "did not begin" in "".join(log))
+    assert state(home, release) == "running"
+    monkeypatch.undo()
+    wait_for_canary(client, eventually)
 
 
 def test_rows_that_no_version_can_answer_are_not_the_candidates_fault(client, home, eventually):
@@ -318,51 +330,6 @@ def test_two_workers_share_the_evidence_and_one_decides(home, serve, eventually)
             made = connection.execute(select(promotions).where(promotions.c.version == 2)).fetchall()
         assert len(made) == 1
         eventually(lambda: httpx.get(f"{address}/v1/models/toy").json()["version"] == 2)
-
-
-# The first minutes of a champion
-
-
-@pytest.mark.parametrize("harm", ["raises", "is not finite"])
-def test_a_champion_that_fails_in_its_first_minutes_is_covered_and_rolled_back(client, home, eventually, harm):
-    home.register(version=2, onnx_bytes=odd_graph(harm, SOMETIMES))
-    home.promote(version=2)
-    eventually(lambda: client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 2)
-    for _ in range(bake.FEWEST_FAILURES):
-        reply = client.post(PREDICT, json=ODD).json()
-        assert (reply["version"], reply["predictions"][0]["prediction"]) == (1, 6010.0)
-    eventually(lambda: home.ledger.champion("toy").version == 1)
-    eventually(lambda: client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 1)
-    with home.ledger.engine.connect() as connection:
-        last = connection.execute(select(promotions).order_by(promotions.c.seq.desc())).first()
-    assert (last.version, last.from_version, last.verdict) == (1, 2, "rollback")
-    assert "no answer to 5 of" in last.reason
-    (decision,) = home.ledger.last_decisions("toy", 1)
-    assert decision.kind == "rolled-back"
-
-
-def test_rows_that_the_champion_before_cannot_answer_either_roll_nothing_back(client, home, eventually):
-    home.register(version=2)
-    home.promote(version=2)
-    eventually(lambda: client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 2)
-    for _ in range(2 * bake.FEWEST_FAILURES):
-        assert client.post(PREDICT, json={"rows": [ROW | {"temp": 1e300}]}).status_code == 422
-    champions = client.app.state.champions
-    champions.refresh()
-    assert champions.get("toy").version == 2
-    assert champions.spare(champions.get("toy")).version == 1
-
-
-def test_a_champion_that_has_stood_its_time_stands_alone(make_home, eventually):
-    home = make_home(bake_s=0.0)
-    home.register()
-    home.promote()
-    with TestClient(create_app(home.settings), raise_server_exceptions=False) as client:
-        home.register(version=2, onnx_bytes=odd_graph("is not finite", SOMETIMES))
-        home.promote(version=2)
-        champions = client.app.state.champions
-        eventually(lambda: champions.get("toy").version == 2 and champions.spare(champions.get("toy")) is None)
-        assert client.post(PREDICT, json=ODD).status_code == 422
 
 
 def test_swaps_of_releases_under_load_fail_nothing_and_mix_nothing(client, home, eventually):

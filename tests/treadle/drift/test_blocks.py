@@ -5,12 +5,12 @@ import pytest
 
 from treadle.drift.blocks import Layout, usual
 from treadle.drift.cells import number_cells
-from treadle.drift.comparison import compare_values
+from treadle.drift.comparison import Counted, compare_values
 
 
 def compared(values, window, timed=True):
     layout = Layout.of(len(values), window, timed=timed)
-    return compare_values("input", "x", number_cells(values, values[:window]), layout, 0.0, "")
+    return compare_values("input", "x", Counted.of(number_cells(values, values[:window]), layout), 0.0, "")
 
 
 def walk(n, memory, seed):

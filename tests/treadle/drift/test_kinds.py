@@ -110,6 +110,18 @@ def test_one_bad_slice_is_a_quality_loss_while_the_mean_holds(world):
         assert "plan = pro" in found.reason
 
 
+def test_no_slice_is_told_of_a_column_whose_values_may_not_be(world):
+    quiet = world.scene(1000, 40)
+    bad = quiet.rows["plan"].to_numpy() == "pro"
+    scene = replace(quiet, losses=np.where(bad, 3 * quiet.losses, quiet.losses * 0.75))
+    window = scene.window(labelled=800)
+    told, untold = (judge(world.reference, window, world.columns, Watch(), untold=names) for names in ((), {"plan"}))
+    assert any("plan" in finding.name for finding in told.findings if finding.kind == "segment")
+    assert not any("plan" in finding.name for finding in untold.findings if finding.kind == "segment")
+    assert any(finding.name == "plan" for finding in untold.findings), "it is compared all the same"
+    assert "pro" not in repr([finding for finding in untold.findings if "plan" in finding.name])
+
+
 def test_a_common_flow_of_new_categories_is_normal(world):
     """Ids that always come anew are no drift; as many of them as ever are expected, and fewer are a change."""
     rng = np.random.default_rng(3)

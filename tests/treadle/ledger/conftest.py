@@ -2,10 +2,13 @@
 
 import tempfile
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from treadle.ledger import Ledger
+from treadle.ledger import Ledger, Prediction, Version
+
+NOW = datetime(2011, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,15 @@ def url(request, tmp_path):
 @pytest.fixture
 def ledger(url):
     return Ledger.open(url)
+
+
+def register(ledger, *numbers, model="m"):
+    for number in numbers:
+        ledger.add_version(Version(model, number, "run", f"b/{number}", "d" * 64, "linear", {}, {}, None))
+
+
+def predictions(n, version=1, model="m"):
+    return [
+        Prediction(f"p{i}", model, version, NOW + timedelta(hours=i), f'{{"x": {i}}}', f'{{"prediction": {i}}}')
+        for i in range(n)
+    ]

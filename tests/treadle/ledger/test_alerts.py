@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from tests.treadle.ledger.test_ledger import register
+from tests.treadle.ledger.conftest import register
 from treadle.alerting.alerts import KINDS, Notice, notice_of_look, notice_of_stop
 from treadle.errors import NotFound
 from treadle.ledger import AlertBook

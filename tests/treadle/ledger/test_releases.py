@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from tests.treadle.ledger.test_ledger import register
+from tests.treadle.ledger.conftest import register
 from treadle.errors import Conflict, NotFound
 from treadle.ledger import Feedback, Prediction, Releases, ShadowAnswer
 from treadle.ledger.tables import promotions, release_evidence, releases, shadow_answers

@@ -11,7 +11,7 @@ import numpy as np
 from treadle.drift.answers import compare_predictions, compare_targets
 from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
-from treadle.drift.quality import LARGE, Null, compare_losses, is_lost
+from treadle.drift.quality import Null, compare_losses, is_certain, is_lost
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
@@ -62,8 +62,9 @@ def judge(
     if len(window.losses) >= watch.min_labelled and len(reference.losses) >= 2:
         null = Null(reference, window, seed)
         quality = compare_losses(reference, window, null, seed)
+        sure = is_certain(quality, reference, window, seed, watch.min_labelled)
         told = [column for column in columns if column.name not in untold]  # a slice is told by its value
-        lost = [_of_quality(quality), *compare_slices(reference, window, told, null)]
+        lost = [_of_quality(quality, certain=sure), *compare_slices(reference, window, told, null)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement(
@@ -84,15 +85,19 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
     )
     known = np.isfinite(window.losses)
     labelled = None if window.labelled is None else window.labelled[known]
-    kept = replace(window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled)
+    baseline = window.baseline and replace(window.baseline, losses=window.baseline.losses[known])
+    kept = replace(
+        window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled, baseline=baseline
+    )
     return reference, kept, int((~known).sum())
 
 
-def _of_quality(quality: Quality) -> Finding:
+def _of_quality(quality: Quality, *, certain: bool) -> Finding:
     said = f"the loss is {quality.ratio:.2f} times what was normal"
-    lost = is_lost(quality)
-    certain = lost and quality.ratio >= LARGE
-    return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, certain, said)
+    if quality.useless:
+        said += ", and above that of the trivial baseline"
+    lower, ratio = round(quality.lower, 4), round(quality.ratio, 4)
+    return Finding("quality", "loss", lower, 1.0, ratio, is_lost(quality), certain, said)
 
 
 def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Finding:
@@ -206,10 +211,11 @@ def _say_rate(judged: Judgement) -> str:
 
 
 def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str) -> str:
+    useless = f", and surely worse than the trivial baseline, {quality.baseline:.4g}" if quality.useless else ""
     bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
     return (
         f"Mean loss {quality.window:.4g} on {quality.labelled} labelled predictions, {quality.reference:.4g} was normal "
-        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){bad}; {inputs}."
+        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){useless}{bad}; {inputs}."
     )
 
 

@@ -29,7 +29,8 @@ import yaml
 from benchmarks.fetch import chicago
 from console.output import table
 from console.replays import compared
-from treadle.project import parse_duration, read_project
+from treadle.durations import parse_duration
+from treadle.project import read_project
 from treadle.replay import POLICIES, lay_out, read_stream, recommend, replay_policies
 from treadle.replay.walk import as_record
 from treadle.settings import CHECKOUT

@@ -10,9 +10,10 @@ from console.keys import whoami
 from treadle.alerting.alerts import KINDS
 from treadle.alerting.channels import BadChannels, read_channels
 from treadle.alerting.courier import Courier
+from treadle.durations import parse_duration
 from treadle.errors import BadData, TreadleError, nearest
 from treadle.ledger import AlertBook, Ledger
-from treadle.project import check_name, parse_duration
+from treadle.project import check_name
 from treadle.settings import Settings
 
 TEST_WAIT_S = 30.0

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from treadle.durations import parse_duration
 from treadle.errors import BadData
 from treadle.keys import READY, Role, create_key, list_keys, revoke_key
 from treadle.ledger import Ledger, audit
-from treadle.project import load_project, parse_duration
+from treadle.project import load_project
 from treadle.settings import Settings
 
 

@@ -86,7 +86,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, Path):
         return "the checkout"
     if hasattr(value, "total_seconds"):
-        from treadle.project import format_duration
+        from treadle.durations import format_duration
 
         return f"`{format_duration(value)}`"
     if isinstance(value, tuple):

@@ -52,7 +52,7 @@ def read_duration(option: str, value: str | None) -> timedelta | None:
     Raises:
         BadData: It is none; the message names the option.
     """
-    from treadle.project import parse_duration
+    from treadle.durations import parse_duration
 
     try:
         return None if value is None else parse_duration(value)

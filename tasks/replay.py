@@ -21,8 +21,9 @@ from prefect.artifacts import create_table_artifact
 
 from tasks import service
 from tasks.step import step
+from treadle.durations import parse_duration
 from treadle.errors import BadData, NotFound, Unavailable
-from treadle.project import load_project, parse_duration
+from treadle.project import load_project
 from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
 from treadle.tables.data import read_table

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from treadle.errors import BadProject, NotFound
-from treadle.project import check_name, format_duration, list_projects, load_project, parse_duration
+from treadle.project import check_name, list_projects, load_project
 
 LEAST = {
     "name": "shop",
@@ -111,14 +111,3 @@ def test_names_that_are_no_folder_model_and_url_at_once(name):
 @pytest.mark.parametrize("name", ["a", "shop-2", "a" * 63])
 def test_names_that_are(name):
     assert check_name(name) == name
-
-
-@pytest.mark.parametrize("text", ["0s", "45s", "15m", "36h", "3d", "2w"])
-def test_durations_are_written_as_read(text):
-    assert format_duration(parse_duration(text)) == text
-
-
-@pytest.mark.parametrize("text", ["", "6", "h", "-1h", "1.5h", "6 h", "1y", "1h30m"])
-def test_what_is_no_duration(text):
-    with pytest.raises(ValueError, match="is not a duration"):
-        parse_duration(text)

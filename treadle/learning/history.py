@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from treadle.project import format_duration, parse_duration
+from treadle.durations import format_duration, parse_duration
 
 FOLDS = 5
 FEWEST_FOLDS = 3  # of fewer, chance has the say

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from treadle.project import Retrain, RetrainPolicy, format_duration
+from treadle.durations import format_duration
+from treadle.project import Retrain, RetrainPolicy
 from treadle.replay.walk import Outcome
 
 MARGIN = 0.02

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from treadle.durations import format_duration
 from treadle.errors import BadData, BrokenTable, NotFound, nearest
 from treadle.learning.split import MIN_ROWS
-from treadle.project import Project, format_duration
+from treadle.project import Project
 from treadle.tables.data import AT, ROW, conform, load_schema, read_table
 from treadle.tables.schema import Schema
 

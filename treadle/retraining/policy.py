@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from treadle.project import Project, Retrain, format_duration
+from treadle.durations import format_duration
+from treadle.project import Project, Retrain
 
 ASKING = ("drift", "quality-loss")
 MOST_DOUBLINGS = 4

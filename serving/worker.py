@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import sys
 import time
 from contextlib import suppress
@@ -28,6 +29,9 @@ FINISH_S = 15
 ACCEPTS = 32
 """Callers who can connect in one turn of the loop. libuv accepts one a turn and socket, so the one socket is listened to
 so many times; else in an overload, when turns are long, newcomers and health checks would wait for minutes."""
+MOST_FILES = 65_536
+"""Open files that a worker asks for. What a process may have at first, mostly 1,024, is less than the connections that it keeps:
+a thousand silent callers would keep everybody else out."""
 
 
 class Worker(uvicorn.Server):
@@ -78,10 +82,19 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def allow_files() -> None:
+    """Ask for as many open files as the machine allows, up to `MOST_FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main(listening: int, beat: int) -> None:
     """Serve on a socket, given as a file descriptor, until the parent says or is gone."""
     settings = Settings()
     logs.install(settings)
+    allow_files()
     try:
         app = create_app(settings, drains=False)
     except TreadleError as error:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_rows: int = Field(default=10_000, ge=1)
     """Most rows in one predict or feedback request."""
     max_stream_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
-    """Largest Arrow or Parquet body; it waits on disk."""
+    """Largest Arrow or Parquet body, which waits on disk; also the most characters of text that one may hold when it is read."""
     max_stream_rows: int = Field(default=1_000_000, ge=1)
     """Most rows in one Arrow or Parquet body."""
     most_requests: int = Field(default=256, ge=1)

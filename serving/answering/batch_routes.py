@@ -69,7 +69,8 @@ class Batches:
         mark("receive")
         place = stack.enter_context(self._place())
         query = request.query_params
-        wanted = arrow.Wanted(arrow.FORMS[body_type], query.get("ids"), query.get("at"), settings.max_stream_rows)
+        limits = settings.max_stream_rows, settings.max_stream_bytes
+        wanted = arrow.Wanted(arrow.FORMS[body_type], query.get("ids"), query.get("at"), *limits)
         rows, batches = await stack.enter_async_context(arrow.reading(body, model.manifest, wanted))
         mark("decode")
         self._endpoints.spend_of(request)(rows)

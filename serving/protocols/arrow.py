@@ -70,12 +70,14 @@ class Wanted:
         ids: The column that has his prediction ids.
         at: The column that has the event times.
         max_rows: More rows are refused.
+        max_text: More characters of text are refused, however few bytes they are in.
     """
 
     form: str
     ids: str | None
     at: str | None
     max_rows: int
+    max_text: int
 
 
 def media_type(header: str) -> str:
@@ -128,6 +130,7 @@ async def reading(
             "ids": wanted.ids,
             "at": wanted.at,
             "max_rows": wanted.max_rows,
+            "max_text": wanted.max_text,
         }
     )
     process = await asyncio.create_subprocess_exec(

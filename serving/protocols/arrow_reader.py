@@ -26,6 +26,8 @@ from arro3.core import Array, DataType
 from arro3.io import read_ipc, read_ipc_stream, read_parquet
 
 BATCH_ROWS = 2048
+BATCH_TEXT = 4_000_000
+"""Characters of text in a batch: few bytes can name the same long text in every row."""
 MAX_TEXT = 10_000
 MAX_ID = 128
 MEMORY_BYTES = 1 << 30
@@ -43,6 +45,7 @@ class Task(msgspec.Struct):
         ids: The column of the caller's ids.
         at: The column of event times.
         max_rows: More rows are refused.
+        max_text: More characters of text are refused, however few bytes they are in.
     """
 
     form: str
@@ -50,6 +53,7 @@ class Task(msgspec.Struct):
     ids: str | None
     at: str | None
     max_rows: int
+    max_text: int
 
 
 class Refused(Exception):
@@ -102,17 +106,40 @@ def _check(body: BinaryIO, task: Task) -> int:
 
 
 def _batches(body: BinaryIO, task: Task) -> Iterator[dict[str, Any]]:
-    """The body from its beginning, in pieces of `BATCH_ROWS` at most."""
+    """The body from its beginning, in pieces of `BATCH_ROWS` and, but for single rows, `BATCH_TEXT` at most."""
     body.seek(0)
     reader = {"stream": read_ipc_stream, "file": read_ipc, "parquet": read_parquet}[task.form](body)
     _check_names(reader.schema.names, task)
-    begin = 0
+    begin = text = 0
     for batch in reader:
         if begin + batch.num_rows > task.max_rows:
             raise Refused(f"There are more than {task.max_rows:,} rows; send fewer at once.", 413)
         for offset in range(0, batch.num_rows, BATCH_ROWS):
-            yield _piece(batch.slice(offset, min(BATCH_ROWS, batch.num_rows - offset)), task, begin + offset)
+            some = batch.slice(offset, min(BATCH_ROWS, batch.num_rows - offset))
+            for piece in _pieces(some, task, begin + offset):
+                text += _text_of(piece)
+                if text > task.max_text:
+                    raise Refused(
+                        f"There are more than {task.max_text:,} characters of text; send fewer rows at once.", 413
+                    )
+                yield piece
         begin += batch.num_rows
+
+
+def _pieces(batch: Any, task: Task, begin: int) -> Iterator[dict[str, Any]]:
+    """A batch as one piece, or halved until there is not too much text in a piece."""
+    piece = _piece(batch, task, begin)
+    if _text_of(piece) <= BATCH_TEXT or batch.num_rows == 1:
+        yield piece
+        return
+    half = batch.num_rows // 2
+    yield from _pieces(batch.slice(0, half), task, begin)
+    yield from _pieces(batch.slice(half, batch.num_rows - half), task, begin + half)
+
+
+def _text_of(piece: dict[str, Any]) -> int:
+    """Characters of text in a piece."""
+    return sum(sum(map(len, values)) for values in piece["columns"].values() if isinstance(values, list))
 
 
 def _check_names(names: list[str], task: Task) -> None:

@@ -13,6 +13,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -28,8 +29,11 @@ from treadle.models.bundle import ManifestColumn
 MOST_IDS = 32
 """So many prediction ids fit into a header; callers of larger requests bring their own."""
 
+MOST_REPEATED = 16 * 1024 * 1024
+"""Characters that single values may become when they are given to every row; a body of JSON has no more by itself."""
+
 Table = dict[str, list[Any]]
-"""Column name -> values, all of one length."""
+"""Column name -> values, all of one length. Columns that the model does not have are left out where they would cost something."""
 
 # The texts that pandas.read_csv takes for a missing value.
 _MISSING = frozenset(
@@ -61,14 +65,14 @@ class Scoring:
         """
         names = [column.name for column in model.manifest.columns]
         if _media_type(headers.get("content-type", "")) == "text/csv":
-            table, said = _table_of_csv(body), {}
+            table, said = _table_of_csv(body, max_rows), {}
         else:
             form, content, said = _form_of(body)
-            table = _FORMS[form](content, names)
-        count = _count_rows(table, max_rows)
+            table = _FORMS[form](content, names, max_rows)
         for name in names:
             if name not in table:
                 raise BadRequest(f"The column '{name}' is missing; send null if its value is not known.", column=name)
+        count = len(table[names[0]])
         columns = {c.name: read_column(_coerce(table[c.name], c), c) for c in model.manifest.columns}
         for name, values in columns.items():
             _refuse_infinite(name, values)
@@ -132,7 +136,7 @@ def _json(body: bytes) -> Any:
     return content
 
 
-def _of_split(content: Any, names: Sequence[str]) -> Table:  # noqa: ARG001 - one signature for all forms
+def _of_split(content: Any, names: Sequence[str], most: int) -> Table:
     """`{"columns": […], "data": [[…], …], "index": […]}`."""
     if not isinstance(content, dict) or "data" not in content or content.keys() - {"columns", "data", "index"}:
         raise BadRequest("dataframe_split must be an object with data, columns and, if you like, index.", 400)
@@ -140,7 +144,8 @@ def _of_split(content: Any, names: Sequence[str]) -> Table:  # noqa: ARG001 - on
     if not isinstance(data, list) or not data or (isinstance(index, list) and len(index) != len(data)):
         raise BadRequest("dataframe_split must have rows as data, at least one, and no other number in index.", 400)
     if all(isinstance(row, dict) for row in data):
-        return _of_records(data)
+        return _of_records(data, names, most)
+    _check_count(len(data), most)
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise BadRequest("dataframe_split must name its columns.", 400)
     _refuse_repeated(columns)
@@ -150,41 +155,49 @@ def _of_split(content: Any, names: Sequence[str]) -> Table:  # noqa: ARG001 - on
     return dict(zip(columns, map(list, zip(*data, strict=True)), strict=True))
 
 
-def _of_records(rows: Any, names: Sequence[str] = ()) -> Table:  # noqa: ARG001 - one signature for all forms
-    """`[{column: value}, …]`; a column that only some rows have is missing in the others."""
+def _of_records(rows: Any, names: Sequence[str], most: int) -> Table:
+    """`[{column: value}, …]`; a column that only some rows have is missing in the others.
+
+    Only the model's: each of a few thousand rows may have some other column, and the table of all would have millions of values.
+    """
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise BadRequest("The rows must be a list of objects {column: value}, at least one.", 400)
-    known = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in known}
+    _check_count(len(rows), most)
+    return {name: [row.get(name) for row in rows] for name in names if any(name in row for row in rows)}
 
 
-def _of_inputs(content: Any, names: Sequence[str]) -> Table:
+def _of_inputs(content: Any, names: Sequence[str], most: int) -> Table:
     """Records, or columns, or one row; a plain list is the column of a model that has only one."""
     if isinstance(content, dict):
-        return _of_columns(content)
+        return _of_columns(content, names, most)
     if isinstance(content, list) and len(names) == 1 and not any(isinstance(value, dict) for value in content):
+        _check_count(len(content), most)
         return {names[0]: content}
-    return _of_records(content)
+    return _of_records(content, names, most)
 
 
-def _of_instances(content: Any, names: Sequence[str]) -> Table:
+def _of_instances(content: Any, names: Sequence[str], most: int) -> Table:
     """As `inputs`, but all rows must have the same columns."""
-    table = _of_inputs(content, names)
-    if isinstance(content, list) and any(isinstance(row, dict) and len(row) != len(table) for row in content):
+    table = _of_inputs(content, names, most)
+    if isinstance(content, list) and any(isinstance(row, dict) and row.keys() != content[0].keys() for row in content):
         raise BadRequest("The rows of instances must all have the same columns.", 400)
     return table
 
 
-def _of_columns(content: dict[str, Any]) -> Table:
+def _of_columns(content: dict[str, Any], names: Sequence[str], most: int) -> Table:
     """`{column: [values]}`; a column of one value has it in every row."""
     counts = {len(values) for values in content.values() if isinstance(values, list)}
     if len(counts) > 1:
         raise BadRequest("The columns must all have the same number of values.", 400)
     count = counts.pop() if counts else 1
-    return {name: values if isinstance(values, list) else [values] * count for name, values in content.items()}
+    _check_count(count, most)
+    known = {name: content[name] for name in names if name in content}
+    if count * sum(len(str(value)) for value in known.values() if isinstance(value, str | int)) > MOST_REPEATED:
+        raise BadRequest("Values that are given once are too long to be in every row; send fewer rows.", 413)
+    return {name: values if isinstance(values, list) else [values] * count for name, values in known.items()}
 
 
-_FORMS: dict[str, Callable[[Any, Sequence[str]], Table]] = {
+_FORMS: dict[str, Callable[[Any, Sequence[str], int], Table]] = {
     "dataframe_split": _of_split,
     "dataframe_records": _of_records,
     "instances": _of_instances,
@@ -192,16 +205,17 @@ _FORMS: dict[str, Callable[[Any, Sequence[str]], Table]] = {
 }
 
 
-def _table_of_csv(body: bytes) -> Table:
+def _table_of_csv(body: bytes, most: int) -> Table:
     """CSV with a header row; blank lines do not count."""
     try:
         text = io.StringIO(body.decode("utf-8-sig"), newline="")
-        lines = [line for line in csv.reader(text, strict=True) if line]
+        lines = list(islice(filter(None, csv.reader(text, strict=True)), most + 2))
     except (UnicodeDecodeError, csv.Error):
         raise BadRequest("The body is not CSV in UTF-8.", 400) from None
     if len(lines) < 2:
         raise BadRequest("The CSV must have a header row and at least one row below it.", 400)
     header, *rows = lines
+    _check_count(len(rows), most)
     _refuse_repeated(header)
     for number, row in enumerate(rows):
         if len(row) != len(header):
@@ -215,13 +229,12 @@ def _refuse_repeated(names: Sequence[str]) -> None:
         raise BadRequest("A column is there twice.", 400)
 
 
-def _count_rows(table: Table, most: int) -> int:
-    count = len(next(iter(table.values()), ()))
+def _check_count(count: int, most: int) -> None:
+    """Refuse no rows, and too many, before there is a table of them."""
     if count == 0:
         raise BadRequest("There are no rows; send at least one.", 400)
     if count > most:
-        raise BadRequest(f"{count} rows are too many for one request; send at most {most}.", 413)
-    return count
+        raise BadRequest(f"These are too many rows for one request; send at most {most}.", 413)
 
 
 def _coerce(values: list[Any], column: ManifestColumn) -> list[Any]:

@@ -1,12 +1,14 @@
 """The service as a process of its own, driven over real sockets."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 import httpx
 import psutil
@@ -152,3 +154,19 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     assert ended.returncode == 5
     assert "Cannot listen on 127.0.0.1" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_more_silent_callers_than_a_process_may_have_files_at_first_keep_nobody_out(home, serve):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        service = serve(home.settings)
+        _, address = service.__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as held:
+        held.push(service)
+        host, port = address.removeprefix("http://").split(":")
+        for _ in range(300):
+            held.enter_context(socket.create_connection((host, int(port))))
+        assert httpx.post(f"{address}/v1/models/toy/predict", json={"rows": [ROW]}).status_code == 200

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from starlette.testclient import TestClient
 from serving.answering import explain as explaining
 from serving.answering.decode import to_columns
 from serving.answering.explain import MOST_RUNS, explain, make_plan
+from serving.answering.predict_routes import MOST_WAITING
 from serving.app import create_app
 from serving.models.champions import Champions
 from treadle.models.bundle import Manifest, ManifestColumn
@@ -182,6 +186,37 @@ def test_what_is_refused(trained_client, monkeypatch):
     assert trained_client.post(f"{path}=true", content=b"x", headers=arrow).status_code == 415
     monkeypatch.setattr(explaining, "DEADLINE_S", -1.0)
     assert trained_client.post(f"{path}=true", json={"rows": [ROW]}).status_code == 503
+
+
+def test_explanations_keep_no_large_request_waiting(trained_client, monkeypatch):
+    """All threads of a worker were busy explaining, for minutes, when one caller asked for a few at once."""
+    path, goes_on, begun = "/v1/models/amount/predict", threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[dict[str, object]]:
+        begun.set()
+        assert goes_on.wait(30)
+        return [{}]
+
+    def ask(_: int = 0) -> int:
+        return trained_client.post(f"{path}?explain=true", json={"rows": [ROW]}).status_code
+
+    monkeypatch.setattr(explaining, "explain", slow)
+    with ThreadPoolExecutor(12) as callers:
+        first = callers.submit(ask)
+        assert begun.wait(30)
+        others = [callers.submit(ask) for _ in range(11)]
+        wait_for(lambda: sum(other.done() for other in others) == 11 - MOST_WAITING)
+        assert trained_client.post(path, json={"rows": [ROW] * 300}).status_code == 200  # in a thread, as it is large
+        goes_on.set()
+        assert first.result(30) == 200
+        assert sorted(other.result(30) for other in others) == [200] * MOST_WAITING + [503] * (11 - MOST_WAITING)
+
+
+def wait_for(true, deadline_s=30):
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_older_bundles_compare_with_their_smoke_rows(make_home):

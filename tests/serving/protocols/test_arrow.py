@@ -265,6 +265,31 @@ def test_limits_of_their_own(make_home):
         refused(ask(client, body(table(20_000))), 413)
 
 
+def long_texts(rows):
+    """A season of 10,000 characters in each row, in a body of a few kilobytes."""
+    content = body(table(rows, season=pa.DictionaryArray.from_arrays([0] * rows, ["s" * 10_000])), PARQUET)
+    assert len(content) < 30_000
+    return content
+
+
+def test_few_bytes_that_are_much_text_are_refused(make_home):
+    """Else some kilobytes of Parquet would be gigabytes in the ledger."""
+    home = make_home(max_stream_bytes=1_000_000)
+    home.register()
+    home.promote()
+    with TestClient(create_app(home.settings)) as client:
+        assert read(ask(client, long_texts(100), PARQUET)).num_rows == 100
+        refused(ask(client, long_texts(101), PARQUET), 413)
+
+
+def test_long_texts_make_small_batches(client):
+    reply = ask(client, long_texts(1000), PARQUET, STREAM)
+    batches = list(pa.ipc.open_stream(reply.content))
+    assert [batch.num_rows for batch in batches] == [250] * 4
+    wanted = [row + 100.0 * (row % 2 == 0) + 1000.0 for row in range(1000)]
+    assert read(reply)["prediction"].to_pylist() == wanted
+
+
 def test_without_the_extra_it_says_what_to_install(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "arro3", None)
     reply = ask(client, body(table(8)))

@@ -8,12 +8,16 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+
+from serving.problem_details import BadRequest
+from serving.protocols.scoring import Scoring
 
 CSV = "text/csv"
 ROW = {"size": 50.0, "serial": 1e12, "member": True, "plan": "plus", "when": "2024-01-05T06:00:00"}
@@ -289,6 +293,37 @@ def test_too_many_rows(make_home):
         reply = ask(client, "/v1/models/toy/invocations", {"inputs": [row] * 4})
         assert (reply.status_code, reply.json()["error_code"]) == (413, "BAD_REQUEST")
         assert ask(client, "/v1/models/toy/invocations", {"inputs": [row] * 3}).status_code == 200
+        for body in (split_of(row, 4), {"instances": {name: [value] * 4 for name, value in row.items()}}):
+            assert ask(client, "/v1/models/toy/invocations", body).status_code == 413
+        lines = ",".join(row) + "\n1,1,2024-01-05,summer" * 4
+        assert ask(client, "/v1/models/toy/invocations", lines, CSV).status_code == 413
+
+
+def split_of(row, rows):
+    return {"dataframe_split": {"columns": list(row), "data": [list(row.values())] * rows}}
+
+
+@pytest.mark.parametrize("form", ["dataframe_records", "inputs"])
+def test_a_small_body_does_not_become_a_large_table(trained_client, form):
+    """Each of thousands of rows with the columns of all others, or thousands of columns of one value, are 32 MB of nothing."""
+    strange = {f"k{number}": 1 for number in range(2000)}
+    body = {form: [strange, *[{"a": 1}] * 2000] if form == "dataframe_records" else strange | {"size": [1.0] * 2000}}
+    model = trained_client.app.state.champions.models["amount"]
+    content = sent(body).encode()
+    tracemalloc.start()
+    with pytest.raises(BadRequest, match="missing"):
+        Scoring().read(content, {"content-type": "application/json"}, model, 10_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+def test_a_long_value_is_not_repeated_in_thousands_of_rows(trained_client):
+    body = {"inputs": ROW | {"size": [50.0] * 2000, "plan": "p" * 9000}}
+    reply = ask(trained_client, "/v1/models/amount/invocations", body)
+    assert (reply.status_code, reply.json()["error_code"]) == (413, "BAD_REQUEST")
+    body["inputs"]["plan"] = "plus"
+    assert ask(trained_client, "/v1/models/amount/invocations", body).status_code == 200
 
 
 def test_data_is_not_repeated_in_errors(trained_client):

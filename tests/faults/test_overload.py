@@ -63,7 +63,7 @@ PLACES = {"callers on other processors": apart, "callers on the same processors"
 def test_overload(installation, row, much, bodies, place):
     """open-loop overload"""
     row.fault = f"overload with {bodies}, {place}"
-    seconds, rounds = much(2.0, 6.0), much(1, 5)
+    seconds, rounds = much(2.0, 8.0), much(1, 5)
     with Service(installation.settings) as service, PLACES[place](service), Watch(service) as watch:
         overload = Overload(service, repeated(predicts(BODIES[bodies])), seconds)
         for number in range(rounds):
@@ -97,7 +97,7 @@ class Overload:
         """The peak, and multiples of it in turn; the ledger has caught up before, so that each round begins alike."""
         port, seconds = self._service.port, self._seconds
         eventually(lambda: (carried_before(self._service.settings.journal_dir) or 0.0) < 1.0, deadline_s=120)
-        peak = max(capacity(port, self._make, callers=callers, seconds=seconds / 2) for callers in (4, 16))
+        peak = max(capacity(port, self._make, callers=callers, seconds=seconds / 4) for callers in (4, 16))
         for factor in factors:
             self._pressed.setdefault(factor, []).append(self._press(factor, peak))
         self._peaks.append(peak)

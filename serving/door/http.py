@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.door.farewell import Closing, Farewell
 from serving.door.guard import PAGE_HEADERS
 from serving.door.limits import SMALL_BYTES
 from serving.problem_details import problem
@@ -46,12 +47,14 @@ class Deadlines:
         message_s: For the whole request; where the app reads the body itself, it says 408 a little sooner.
         unread_s: For which an answer may lie unread.
         idle_s: For which a connection may lie idle after an answer of the lane.
+        parting_s: For which what it still sends is read, when its last answer came before its request was whole.
     """
 
     headers_s: float = 15.0
     message_s: float = 40.0
     unread_s: float = 30.0
     idle_s: float = 75.0
+    parting_s: float = 5.0
 
 
 class Connection(HttpToolsProtocol):
@@ -71,6 +74,7 @@ class Connection(HttpToolsProtocol):
         self._headers_arrived = False
         self._unread_since: float | None = None
         self._idle_since: float | None = None
+        self._parting_since: float | None = None
 
     # What uvicorn's parser tells
 
@@ -147,8 +151,26 @@ class Connection(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)  # the scope holds this very list
         super().on_headers_complete()
-        if self._admission is not None and self._admission.draining and self.cycle is not None:
+        if self.cycle is None:
+            return
+        closing: Any = Closing(self.transport, lambda: self._arriving_since is not None, self._part)
+        self.cycle.transport = closing
+        if self._admission is not None and self._admission.draining:
             self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """An answer is out; one that was the last is followed by no other, whatever waits behind it."""
+        if self._parting_since is None:
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+
+    def _part(self) -> None:
+        """Say that there is no more, and drop what still comes."""
+        self._parting_since = self.loop.time()
+        self.transport.set_protocol(Farewell(self.transport, self))
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
     def shutdown(self) -> None:
         """The port has closed: what waits in the lane is answered before the connection ends."""
@@ -210,6 +232,8 @@ class Connection(HttpToolsProtocol):
     def waits(self, now: float) -> float:
         """For how long the caller has kept this connection waiting, as a share of what it may."""
         may = self._deadlines
+        if self._parting_since is not None:
+            return (now - self._parting_since) / may.parting_s
         if self._unread_since is not None:
             return (now - self._unread_since) / may.unread_s
         if self._arriving_since is not None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -124,6 +124,13 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         """Its worker processes; none if the one process does it all."""
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def keep_to(self, processors: Collection[int]) -> None:
+        """Let all its threads, and those that they begin, run on these processors alone."""
+        for process in [psutil.Process(self.process.pid), *self.workers()]:
+            for thread in process.threads():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread.id, processors)
 
     def footprint(self) -> Footprint:
         """What it holds now."""

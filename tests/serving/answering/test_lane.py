@@ -5,20 +5,17 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import psutil
 import pytest
-import uvicorn
 
 from serving.answering import lane
 from serving.answering.decode import decode_predict, to_columns
 from serving.answering.lane import Lane
 from serving.answering.typed import TypedRows
-from serving.app import create_app
 from serving.door.admission import TOO_MUCH, Overloaded
 from serving.door.http import Connection
 from serving.door.limits import SMALL_BYTES
@@ -26,6 +23,7 @@ from serving.models.champions import Champions
 from serving.releasing.releases import Releases
 from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import COLUMNS, ROW
+from tests.serving.sockets import PREDICT, post, reply, served
 from treadle.ledger import Exchange, Journal, Ledger
 from treadle.ledger.journal import read_frames
 from treadle.models.bundle import Manifest
@@ -34,7 +32,6 @@ pytestmark = pytest.mark.e2e
 MANIFEST = Manifest(
     model="toy", problem="tabular-regression", family="linear", columns=COLUMNS, target="bikers", metric="mae"
 )
-PREDICT = "/v1/models/toy/predict"
 BODIES = [
     {"rows": [ROW]},
     {"rows": [ROW | {"temp": 4}, ROW | {"season": None}, ROW | {"holiday": True}]},
@@ -174,9 +171,9 @@ def test_together_and_alone_give_the_same_and_each_its_own(address, home, eventu
         thread.start()
     for thread in threads:
         thread.join()
-    for n, reply in found.items():
-        assert reply["predictions"][0]["prediction"] == alone[n]["predictions"][0]["prediction"]
-    ids = {reply["predictions"][0]["id"] for reply in [*alone.values(), *found.values()]}
+    for n, answer in found.items():
+        assert answer["predictions"][0]["prediction"] == alone[n]["predictions"][0]["prediction"]
+    ids = {answer["predictions"][0]["id"] for answer in [*alone.values(), *found.values()]}
     assert len(ids) == 80
     eventually(lambda: {row.id for row in Ledger.open(home.settings).window("toy", 100)} == ids)
 
@@ -287,38 +284,6 @@ def test_a_refusal_of_the_lane_is_the_apps(client, monkeypatch):
     assert (first, json.loads(content)) == ("HTTP/1.1 503 Service Unavailable", reply.json())
     assert headers["retry-after"] == "1"
     assert {**headers, "x-request-id": ""} == {**reply.headers, "date": "today", "x-request-id": ""}
-
-
-@contextmanager
-def served(home):
-    """The app as a worker serves it, in a thread of this process; and where it listens."""
-    app = create_app(home.settings, drains=False)
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield app, listening.getsockname()
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
-
-
-def post(body):
-    head = (
-        f"POST {PREDICT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    )
-    return head.encode() + b"\r\n\r\n"
-
-
-def reply(reader):
-    """Status, headers and body of the next answer on a connection."""
-    status = int(reader.readline().split()[1])
-    headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(reader.readline, b"\r\n"))
-    return status, headers, reader.read(int(headers["content-length"]))
 
 
 def test_a_large_request_is_refused_before_its_body_is_there_and_its_connection_goes_on(home):

@@ -5,9 +5,9 @@ It answers nothing itself and knows no model, so nothing that a request does can
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -126,11 +126,24 @@ class Parent:
         return code
 
     def _prepare_metrics(self) -> None:
-        """Several workers add their numbers up in files, which begin at zero with this process."""
-        if self._settings.workers > 1:
-            folder = self._settings.state_dir / "metrics"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        """Several workers add their numbers up in files, which begin at zero with the first service of this home.
+
+        The lock is held as long as this process lives: it tells whether there is another one, whose numbers must stay.
+        """
+        if self._settings.workers == 1:
+            return
+        folder = self._settings.state_dir / "metrics"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder.with_name("metrics.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for file in folder.iterdir():
+                    file.unlink()
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        except OSError as error:
+            log.warning("each worker tells its own metrics only: %s cannot be written (%s)", folder, error.strerror)
+        else:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
     def _drain(self) -> Drain:

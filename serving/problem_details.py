@@ -29,8 +29,9 @@ _TITLES = {
     413: "Request too large",
     415: "Unsupported media type",
     422: "Invalid row",
+    431: "Request Header Fields Too Large",
 }
-_HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": "1"}}
+_HEADERS = {408: {"Connection": "close"}, 431: {"Connection": "close"}, 503: {"Retry-After": "1"}}
 
 
 class BadRequest(TreadleError):

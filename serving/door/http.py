@@ -1,4 +1,4 @@
-"""One caller's connection: uvicorn's HTTP/1.1 protocol with deadlines, and with a fast lane for small predict requests.
+"""One caller's connection: HTTP/1.1 (`framing`) with deadlines, and with a fast lane for small predict requests.
 
 uvicorn waits for ever for a header, a body or a reader. Here one sweep a second looks at all connections and ends those
 that are overdue, which costs good callers nothing.
@@ -15,12 +15,11 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from serving.door.farewell import Closing, Farewell
+from serving.door.framing import Framing
 from serving.door.guard import PAGE_HEADERS
 from serving.door.limits import SMALL_BYTES
-from serving.problem_details import problem
+from serving.problem_details import BadRequest, problem
 
 if TYPE_CHECKING:
     from serving.answering.lane import Lane
@@ -57,7 +56,7 @@ class Deadlines:
     parting_s: float = 5.0
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Framing):
     """A connection. A request that the lane takes never becomes a task; any other is uvicorn's as always."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -82,6 +81,7 @@ class Connection(HttpToolsProtocol):
         """A request begins. The one before it, if it is in the lane still, is answered first: answers keep their order."""
         if self._in_lane and self._lane is not None:
             self._lane.flush()
+        self.told, self.offered = True, False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -89,6 +89,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hold what may be the lane's until its body is there; refuse a large one at once when there is too much to do."""
+        self.told = True
+        if self.is_offer():
+            return
         self._headers_arrived = True
         length = self._length_if_plain()
         if 0 <= length <= SMALL_BYTES:
@@ -98,13 +101,31 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
+        self.told = True
         if self._held is not None:
             self._held.append(body)
         elif not self._refused:
             super().on_body(body)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. One that comes behind the body, a trailer, is not read: it could say who asks (RFC 9110, section 6.5.1)."""
+        if not self._headers_arrived:
+            super().on_header(name, value)
+
+    def end_endless(self) -> None:
+        """End a request that goes on and on without telling anything; it is said, if no answer is on its way."""
+        busy = self._in_lane or (self.cycle is not None and not self.cycle.response_complete)
+        if busy or self._headers_arrived:
+            self.end()
+            return
+        error = BadRequest("The head of a request may be 64 KiB.", 431)
+        self._say(*_refusal(error.status, error.title, str(error), b""))
+        self.transport.close()
+
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self.offered:
+            return
         self._arriving_since = None
         if self._refused:
             self._refused, self._idle_since = False, self.loop.time()

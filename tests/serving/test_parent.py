@@ -105,3 +105,15 @@ def test_a_scrape_adds_up_the_workers(home, serve, eventually):
         assert 'treadle_requests_total{model="toy",route="predict",status="200",version="1"} 30.0' in said
         assert 'treadle_rows_total{model="toy",route="predict",version="1"} 60.0' in said
         assert 'treadle_served_version{model="toy"} 1.0' in said
+
+
+def test_a_second_service_keeps_the_numbers_of_the_first(home, serve, eventually):
+    with serve(home.settings, TREADLE_WORKERS="2") as (process, address):
+        eventually(lambda: len(workers(process)) == 2)
+        httpx.post(address + PREDICT, json={"rows": [ROW, ROW]})
+        with serve(home.settings, TREADLE_WORKERS="2") as (_, other):
+            for url in (address, other):
+                assert (
+                    'treadle_rows_total{model="toy",route="predict",version="1"} 2.0'
+                    in httpx.get(f"{url}/metrics").text
+                )

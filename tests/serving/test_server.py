@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import psutil
@@ -158,7 +159,9 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
 
 def test_more_silent_callers_than_a_process_may_have_files_at_first_keep_nobody_out(home, serve):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = sum(1 for _ in Path("/proc/self/fd").iterdir()) + 200  # this process has to start the service under the limit, too
+    few = (
+        sum(1 for _ in Path("/proc/self/fd").iterdir()) + 200
+    )  # this process has to start the service under the limit, too
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
     try:
         service = serve(home.settings)

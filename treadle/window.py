@@ -41,6 +41,7 @@ def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Pro
         answers_of(rows, schema),
         targets,
         known[[c.name for c in schema.features]],
+        covered=sum(row.label is not None for row in rows),
     )
 
 

@@ -51,6 +51,8 @@ class Window:
         targets: Encoded labels (k,); `None` is not known.
         labelled: Feature rows of the labelled ones, (k, columns); `None` is not known.
         matrices: Embeddings by their name, each (n, width).
+        covered: How many of the n rows have a label; labels of older rows judge the model, but not these. `None` is not
+            known, and taken for enough.
     """
 
     rows: pd.DataFrame
@@ -60,6 +62,7 @@ class Window:
     targets: np.ndarray | None = None
     labelled: pd.DataFrame | None = None
     matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    covered: int | None = None
 
 
 @dataclass(frozen=True)

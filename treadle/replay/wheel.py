@@ -80,6 +80,7 @@ class OnTreadle:
             None if answers is None else answers[rows],
             course.y[labelled],
             self._features(labelled),
+            covered=int(np.isin(rows, moment.known).sum()),
         )
         seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]
         return judge(

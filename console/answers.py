@@ -13,6 +13,9 @@ from pydantic import BaseModel
 
 from console.output import pairs, table
 
+TOLD = ("search", "history")
+"""What a turn weighed; `why` says in plain words what came of it."""
+
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
@@ -62,7 +65,8 @@ def addresses(rows: list[dict[str, Any]]) -> str:
 def trained(summary: dict[str, Any]) -> str:
     """One turn of the wheel."""
     name = summary.get("project")
-    return "\n".join([pairs(summary), "", f"Next: treadle up, then the console; or treadle models {name}"])
+    said = {key: summary[key]["why"] for key in TOLD if summary.get(key)}  # every figure of them is in --json
+    return "\n".join([pairs(summary | said), "", f"Next: treadle up, then the console; or treadle models {name}"])
 
 
 def watched(look: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "—"
+        return ", ".join(map(_cell, value)) or "—"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_cell(part)}" for key, part in value.items()) or "—"
     return str(value)

@@ -61,7 +61,8 @@ def judge(
     if len(window.losses) >= watch.min_labelled and len(reference.losses) >= 2:
         null = Null(reference, window, seed)
         quality = compare_losses(reference, window, null, seed)
-        lost = [_of_quality(quality), *compare_slices(reference, window, columns, null)]
+        slices = compare_slices(reference, window, columns, null)
+        lost = [_of_quality(quality), *(_beyond_all(slices, quality) if is_lost(quality) else slices)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement("ok", "", _by_column(found), quality, tuple(found), rate, blocks)
@@ -95,6 +96,11 @@ def _of_quality(quality: Quality) -> Finding:
     lost = is_lost(quality)
     certain = lost and quality.ratio >= LARGE
     return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, certain, said)
+
+
+def _beyond_all(slices: Sequence[Finding], quality: Quality) -> list[Finding]:
+    """Where the loss grew over all rows, a slice has gone bad by itself only if it grew by so much more than they did."""
+    return [replace(f, drifted=f.drifted and f.statistic > f.threshold * quality.ratio) for f in slices]
 
 
 def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Finding:

@@ -143,7 +143,7 @@ def lived(number: int, folder: str, only: frozenset[str]) -> dict[str, Any]:
 
     replayed = replay_policies(lay_out(project, stream), names, say)
     chosen = recommend(replayed.outcomes, replayed.course.error_name)
-    return as_record(replayed) | {"recommended": chosen.name, "because": chosen.because, "quiet": case.quiet}
+    return as_record(replayed) | chosen.as_record(project.retrain, stream.every) | {"quiet": case.quiet}
 
 
 def verdicts(found: dict[str, Any]) -> list[str]:

@@ -43,13 +43,7 @@ def replay_here(
     course = lay_out(project, read_stream(project, stream, moment, length, late))
     replayed = replay_policies(course, say=_Ticker())
     chosen = recommend(replayed.outcomes, course.error_name)
-    window = course.stream.every
-    return as_record(replayed) | {
-        "recommended": chosen.name,
-        "because": chosen.because,
-        "setting": chosen.setting(window),
-        "is_set": chosen.is_followed(project.retrain, window),
-    }
+    return as_record(replayed) | chosen.as_record(project.retrain, course.stream.every)
 
 
 def read_duration(option: str, value: str | None) -> timedelta | None:

@@ -7,6 +7,8 @@ knows what the reference may have never seen.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from treadle.drift.records import Quality, Reference, Window
@@ -16,6 +18,7 @@ SMALL_FALSE_ALARM = 0.005  # the same for a small one, of which quiet weeks have
 LONE_FALSE_ALARM = 0.004  # of the first, where days are too few for the second
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 LARGE = 1.35  # times the normal loss: so much is believed at one look, less when labels that are new confirm it
+HALF_DAYS = 28  # of each half of a long window: weeks that resemble each other do not confirm each other
 LEAST_DAYS = 4  # of which a window's own variation can be told
 LEAST_UNITS = 8
 UNITS = 20  # parts of a reference that covers fewer days
@@ -42,6 +45,31 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
 def is_lost(quality: Quality) -> bool:
     """Whether the loss grew, surely and by what matters."""
     return quality.lower > 1.0 and quality.ratio > 1 + LEAST_LOSS
+
+
+def is_certain(quality: Quality, reference: Reference, window: Window, seed: int, least: int) -> bool:
+    """Whether one look is enough to believe a loss: a large one, or one that both halves of a long window show.
+
+    Two looks that share no labelled day would say the same of a stream whose window covers months, months later.
+
+    Args:
+        quality: From `compare_losses`.
+        reference: What was normal.
+        window: What was compared with it.
+        seed: Of the bootstrap.
+        least: Labelled rows that a half must have.
+    """
+    if not is_lost(quality):
+        return False
+    days = window.loss_days
+    if quality.ratio >= LARGE or not reference.timed or days.max() - days.min() < 2 * HALF_DAYS:
+        return quality.ratio >= LARGE
+    early = days <= (days.min() + days.max()) / 2
+    halves = [replace(window, losses=window.losses[half], loss_days=days[half]) for half in (early, ~early)]
+    return all(
+        len(half.losses) >= least and is_lost(compare_losses(reference, half, Null(reference, half, seed), seed))
+        for half in halves
+    )
 
 
 class Null:

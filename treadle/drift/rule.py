@@ -11,7 +11,7 @@ import numpy as np
 from treadle.drift.answers import compare_predictions, compare_targets
 from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
-from treadle.drift.quality import LARGE, Null, compare_losses, is_lost
+from treadle.drift.quality import Null, compare_losses, is_certain, is_lost
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
@@ -62,7 +62,10 @@ def judge(
         null = Null(reference, window, seed)
         quality = compare_losses(reference, window, null, seed)
         slices = compare_slices(reference, window, columns, null)
-        lost = [_of_quality(quality), *(_beyond_all(slices, quality) if is_lost(quality) else slices)]
+        lost = [
+            _of_quality(quality, certain=is_certain(quality, reference, window, seed, watch.min_labelled)),
+            *(_beyond_all(slices, quality) if is_lost(quality) else slices),
+        ]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement("ok", "", _by_column(found), quality, tuple(found), rate, blocks)
@@ -91,11 +94,10 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
     return reference, kept, int((~known).sum())
 
 
-def _of_quality(quality: Quality) -> Finding:
+def _of_quality(quality: Quality, *, certain: bool) -> Finding:
     said = f"the loss is {quality.ratio:.2f} times what was normal"
-    lost = is_lost(quality)
-    certain = lost and quality.ratio >= LARGE
-    return Finding("quality", "loss", round(quality.lower, 4), 1.0, round(quality.ratio, 4), lost, certain, said)
+    lower, ratio = round(quality.lower, 4), round(quality.ratio, 4)
+    return Finding("quality", "loss", lower, 1.0, ratio, is_lost(quality), certain, said)
 
 
 def _beyond_all(slices: Sequence[Finding], quality: Quality) -> list[Finding]:

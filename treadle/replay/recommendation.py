@@ -31,6 +31,11 @@ class Recommendation:
         """Whether a project lives by it already."""
         return rules.policy == self.name and (self.name != "every-window" or rules.every == every)
 
+    def as_record(self, rules: Retrain, every: timedelta) -> dict[str, Any]:
+        """As plain data: what `treadle replay --json` prints of it for a project with these rules."""
+        told = {"recommended": self.name, "because": self.because}
+        return told | {"setting": self.setting(every), "is_set": self.is_followed(rules, every)}
+
 
 def recommend(outcomes: Sequence[Outcome], metric: str) -> Recommendation:
     """The policy that spent the least CPU time on training among those whose error is within 2 % of the least.

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from treadle.drift import Window
+from treadle.learning.losses import loss_name
 from treadle.ledger import Row
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project
@@ -32,15 +33,16 @@ def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Pro
     The losses are those of what the rows say was answered, not of a model of today.
     """
     problem = load_problem(project.problem)
-    known = _conformed(labelled, schema)
+    known, metric = _conformed(labelled, schema), pick_metric(problem, project.promote.metric)
     targets, answers = problem.encode_target(known[schema.target], schema), answers_of(labelled, schema)
     return Window(
         as_sent(rows, features_of(rows, schema), schema, project.privacy.redacted),
-        problem.row_losses(pick_metric(problem, project.promote.metric), targets, answers),
+        problem.row_losses(metric, targets, answers),
         event_days(known),
         answers_of(rows, schema),
         targets,
         known[[c.name for c in schema.features]],
+        loss=loss_name(metric),
         covered=sum(row.label is not None for row in rows),
     )
 

@@ -39,7 +39,7 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
         before = bootstrap_means(reference.losses, reference.loss_days, rng)
         now = bootstrap_means(window.losses, window.loss_days, rng)
         lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), level)))
-    return Quality(old, new, ratio, lower, len(window.losses))
+    return Quality(old, new, ratio, lower, len(window.losses), window.loss)
 
 
 def is_lost(quality: Quality) -> bool:

@@ -51,6 +51,7 @@ class Window:
         targets: Encoded labels (k,); `None` is not known.
         labelled: Feature rows of the labelled ones, (k, columns); `None` is not known.
         matrices: Embeddings by their name, each (n, width).
+        loss: What a row's loss is, in words.
         covered: How many of the n rows have a label; labels of older rows judge the model, but not these. `None` is not
             known, and taken for enough.
     """
@@ -62,6 +63,7 @@ class Window:
     targets: np.ndarray | None = None
     labelled: pd.DataFrame | None = None
     matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    loss: str = "loss"
     covered: int | None = None
 
 
@@ -110,13 +112,17 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class Quality:
-    """Mean loss of the window against the reference; `lower` is the least ratio that chance leaves standing."""
+    """Mean loss of the window against the reference; `lower` is the least ratio that chance leaves standing.
+
+    `loss` says what a row's loss is, such as squared error.
+    """
 
     reference: float
     window: float
     ratio: float
     lower: float
     labelled: int
+    loss: str = "loss"
 
 
 @dataclass(frozen=True)

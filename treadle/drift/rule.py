@@ -241,7 +241,7 @@ def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, ol
     bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
     which = "labelled predictions, all older than this window" if older else "labelled predictions"
     return (
-        f"Mean loss {quality.window:.4g} on {quality.labelled} {which}, {quality.reference:.4g} was normal "
+        f"Mean {quality.loss} {quality.window:.4g} on {quality.labelled} {which}, {quality.reference:.4g} was normal "
         f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){bad}; {inputs}."
     )
 

@@ -14,6 +14,7 @@ import pandas as pd
 from treadle.cost import meter
 from treadle.drift import Judgement, Window, judge
 from treadle.drift import Look as Earlier
+from treadle.learning.losses import loss_name
 from treadle.promotion.probation import look_back
 from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
@@ -80,6 +81,7 @@ class OnTreadle:
             None if answers is None else answers[rows],
             course.y[labelled],
             self._features(labelled),
+            loss=loss_name(course.metric),
             covered=int(np.isin(rows, moment.known).sum()),
         )
         seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]

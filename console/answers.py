@@ -13,9 +13,6 @@ from pydantic import BaseModel
 
 from console.output import pairs, table
 
-TOLD = ("search", "history")
-"""What a turn weighed; `why` says in plain words what came of it."""
-
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
@@ -63,10 +60,12 @@ def addresses(rows: list[dict[str, Any]]) -> str:
 
 
 def trained(summary: dict[str, Any]) -> str:
-    """One turn of the wheel."""
-    name = summary.get("project")
-    said = {key: summary[key]["why"] for key in TOLD if summary.get(key)}  # every figure of them is in --json
-    return "\n".join([pairs(summary | said), "", f"Next: treadle up, then the console; or treadle models {name}"])
+    """One turn of the wheel, in the words of its page in the Prefect UI."""
+    from treadle.pages.turn import in_words
+
+    name = summary["project"]
+    said = [f"{name}: {summary['decision']}", "", summary["reason"], "", pairs(in_words(summary))]
+    return "\n".join([*said, "", f"Next: treadle up, then the console; or treadle models {name}"])
 
 
 def watched(look: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from treadle.cost import Meter, meter
 from treadle.errors import Conflict, TreadleError
 from treadle.ledger import Lease, Ledger
 from treadle.models.tracking import open_run, run_url
+from treadle.pages.turn import in_words
 from treadle.project import load_project
 from treadle.retraining.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
 from treadle.settings import Settings
@@ -156,26 +157,7 @@ def report_turn(
 
 def _page(summary: dict[str, Any]) -> str:
     """The turn in a few lines of Markdown."""
-    rows, trials = summary["rows"], summary["trials"]
+    lines = [f"| {name} | {said} |" for name, said in in_words(summary).items()]
     return "\n".join(
-        [
-            f"# {summary['project']}: {summary['decision']}",
-            summary["reason"],
-            "",
-            "| | |",
-            "|---|---|",
-            f"| version | {summary['version'] or '—'} ({summary['family']}) |",
-            f"| {summary['metric']} of the challenger | {_number(summary['challenger'])} |",
-            f"| {summary['metric']} of the champion | {_number(summary['champion'])} |",
-            f"| rows | {rows['train']:,} train, {rows['valid']:,} valid, {rows['test']:,} test, "
-            f"{rows['holdout']:,} held out, {rows['quarantined']:,} quarantined |",
-            f"| learned from | {summary['history']['chosen']}: {summary['history']['why']} |",
-            f"| trials | {trials['done']} done, {trials['pruned']} pruned. {summary['search']['why']} |",
-            f"| ONNX parity | {_number(summary['parity'])} of what is allowed |",
-            f"| cost | {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds |",
-        ]
+        [f"# {summary['project']}: {summary['decision']}", summary["reason"], "", "| | |", "|---|---|", *lines]
     )
-
-
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"

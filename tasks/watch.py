@@ -116,7 +116,7 @@ def look_at(
         return Seen(frame, len(labelled), again, Judgement("invalid", gone))
     found = judge(
         reference,
-        window_of(rows, labelled, schema, project),
+        window_of(rows, labelled, schema, project, reference),
         [column for column in schema.features if column.name not in redacted],
         project.watch,
         project.split.seed,

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treadle.drift import Window
+from treadle.drift import Baseline, Reference, Window
 from treadle.learning.losses import loss_name
 from treadle.ledger import Row
-from treadle.problems import load_problem, pick_metric
+from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
 from treadle.promotion.hindsight import judging
 from treadle.tables.data import AT
@@ -27,14 +27,18 @@ from treadle.tables.schema import Schema
 MOST_UNREADABLE = 0.5  # of a column's values; more is another type, not odd values
 
 
-def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Project) -> Window:
+def window_of(
+    rows: list[Row], labelled: list[Row], schema: Schema, project: Project, reference: Reference | None = None
+) -> Window:
     """What is judged: the rows as they were sent, what was answered, and what is known of the truth by now.
 
-    The losses are those of what the rows say was answered, not of a model of today.
+    The losses are those of what the rows say was answered, not of a model of today. The reference, if it is given, says what
+    the trivial baseline would have answered.
     """
     problem = load_problem(project.problem)
-    known, metric = _conformed(labelled, schema), pick_metric(problem, project.promote.metric)
+    known = _conformed(labelled, schema)
     targets, answers = problem.encode_target(known[schema.target], schema), answers_of(labelled, schema)
+    metric = pick_metric(problem, project.promote.metric)
     return Window(
         as_sent(rows, features_of(rows, schema), schema, project.privacy.redacted),
         problem.row_losses(metric, targets, answers),
@@ -42,9 +46,33 @@ def window_of(rows: list[Row], labelled: list[Row], schema: Schema, project: Pro
         answers_of(rows, schema),
         targets,
         known[[c.name for c in schema.features]],
+        None if reference is None else baseline_of(reference, targets, problem, metric),
         loss=loss_name(metric),
         covered=sum(row.label is not None for row in rows),
     )
+
+
+def baseline_of(reference: Reference, targets: np.ndarray, problem: Problem, metric: str) -> Baseline | None:
+    """What the trivial baseline loses, by the targets that the reference keeps.
+
+    Args:
+        reference: Its targets are those of training, as far as they were kept.
+        targets: Encoded labels of the window (k,).
+        problem: Knows the baseline and the losses.
+        metric: The project's.
+
+    Returns:
+        `None` where the targets were not kept, or a class is not among them.
+    """
+    then = reference.targets
+    if then is None or not len(then) or (reference.answers is not None and _lacks_a_class(then, reference.answers)):
+        return None
+    normal, now = (problem.row_losses(metric, y, problem.baseline(then, len(y))) for y in (then, targets))
+    return Baseline(float(normal.mean()), now)
+
+
+def _lacks_a_class(targets: np.ndarray, answers: np.ndarray) -> bool:
+    return answers.ndim > 1 and len(np.unique(targets)) < answers.shape[1]
 
 
 def in_hindsight(

@@ -1,6 +1,6 @@
 """A look as a person reads it: what is not known is a dash, and what an estimate cannot see is said."""
 
-from console.answers import trained, watched
+from console.answers import watched
 from treadle.quality.words import BLIND
 
 WINDOW = {"from": "2011-04-04", "to": "2011-04-11", "answered": 168, "labelled": 0, "coverage": 0.0, "metric": None}
@@ -31,16 +31,3 @@ def test_a_look_without_quality_is_told_without_it():
     text = watched({"project": "bikes", "verdict": "ok", "columns": []})
     assert text.startswith("bikes: ok")
     assert BLIND not in text
-
-
-def test_what_a_turn_weighed_is_told_in_words():
-    tried = [{"name": "all", "error": 74.14624085714216, "folds": [74.4, 77.6]}]
-    summary = {
-        "project": "toy", "interval": [4.659381217979217, 5.50331496185649],
-        "search": {"kind": "warm", "why": "Warm from the champion."},
-        "history": {"chosen": "all", "tried": tried, "why": "All history had the lowest mean loss."},
-    }  # fmt: skip
-    lines = [line.split(maxsplit=1) for line in trained(summary).splitlines() if line]
-    assert ["interval", "4.659, 5.503"] in lines
-    assert ["search", "Warm from the champion."] in lines
-    assert ["history", "All history had the lowest mean loss."] in lines

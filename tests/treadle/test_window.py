@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from treadle.drift import Reference
 from treadle.ledger import Row
+from treadle.problems import load_problem
 from treadle.project import Project, Promote
 from treadle.tables.schema import Column, Schema
-from treadle.window import as_sent, features_of, in_hindsight, window_of
+from treadle.window import as_sent, baseline_of, features_of, in_hindsight, window_of
 
 SCHEMA = Schema(
     columns=(Column(name="size", kind="number"), Column(name="plan", kind="category"), Column(name="y", kind="number")),
@@ -102,3 +104,24 @@ def test_classes_are_answered_again_with_their_probabilities():
     )
     assert said[0].answer == {"prediction": "yes", "probabilities": {"no": 0.25, "yes": 0.75}}
     assert window_of([], said, schema, project).losses.tolist() == [0, 0]
+
+
+def reference_with(targets, answers=None):
+    return Reference(pd.DataFrame(), True, np.ones(len(targets)), np.arange(len(targets)), answers, np.array(targets))
+
+
+def test_the_trivial_baseline_answers_the_median_of_training():
+    reference = reference_with([1.0, 2.0, 9.0])
+    window = window_of([], [row(0, 12.0), row(2, 3.0)], SCHEMA, PROJECT, reference)
+    assert window.baseline.losses.tolist() == [10, 1]
+    assert window.baseline.normal == pytest.approx(8 / 3)
+    assert window_of([], [row(0, 12.0)], SCHEMA, PROJECT).baseline is None
+
+
+def test_the_trivial_baseline_answers_the_class_shares_of_training():
+    problem, shares = load_problem("tabular-classification"), np.full((4, 2), 0.5)
+    found = baseline_of(reference_with([0, 0, 0, 1], shares), np.array([1, 0]), problem, "log_loss")
+    assert found.losses == pytest.approx(-np.log([0.25, 0.75]))
+    assert found.normal == pytest.approx(np.mean(-np.log([0.75, 0.75, 0.75, 0.25])))
+    assert baseline_of(reference_with([0, 0], shares[:2]), np.array([1]), problem, "log_loss") is None
+    assert baseline_of(replace(reference_with([0]), targets=None), np.array([1]), problem, "log_loss") is None

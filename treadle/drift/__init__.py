@@ -4,10 +4,21 @@ Every threshold comes from the reference itself. Pure functions on tables; nothi
 in plain words how the verdict is made, and how often it errs.
 """
 
-from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
+from treadle.drift.records import (
+    Baseline,
+    ColumnDrift,
+    Finding,
+    Judgement,
+    Look,
+    Persistence,
+    Quality,
+    Reference,
+    Window,
+)
 from treadle.drift.rule import judge, say_waiting
 
 __all__ = [
+    "Baseline",
     "ColumnDrift",
     "Finding",
     "Judgement",

@@ -16,6 +16,7 @@ from treadle.drift.records import Quality, Reference, Window
 FALSE_ALARM = 0.02  # of each of the two questions, for a large loss; both together err half as often
 SMALL_FALSE_ALARM = 0.005  # the same for a small one, of which quiet weeks have more
 LONE_FALSE_ALARM = 0.004  # of the first, where days are too few for the second
+USELESS_FALSE_ALARM = 0.005  # of the question whether the trivial baseline is better
 LEAST_LOSS = 0.05  # a mean loss must grow by more than this share
 LARGE = 1.35  # times the normal loss: so much is believed at one look, less when labels that are new confirm it
 HALF_DAYS = 28  # of each half of a long window: weeks that resemble each other do not confirm each other
@@ -39,16 +40,30 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
         before = bootstrap_means(reference.losses, reference.loss_days, rng)
         now = bootstrap_means(window.losses, window.loss_days, rng)
         lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), level)))
-    return Quality(old, new, ratio, lower, len(window.losses), window.loss)
+    baseline = None if window.baseline is None else float(window.baseline.losses.mean())
+    useless = own and _is_useless(reference, window, seed)
+    return Quality(old, new, ratio, lower, len(window.losses), baseline, useless, window.loss)
+
+
+def _is_useless(reference: Reference, window: Window, seed: int) -> bool:
+    """Whether the trivial baseline, which the model beat at training, surely loses less on the same rows.
+
+    Ratios to a normal loss say little where even the best model loses almost as much as the baseline: a log loss of 0.656 that
+    was 0.69 without any model is lost at 1.06 times.
+    """
+    if window.baseline is None or not reference.losses.mean() < window.baseline.normal:
+        return False
+    more = bootstrap_means(window.losses - window.baseline.losses, window.loss_days, np.random.default_rng(seed))
+    return float(np.quantile(more, USELESS_FALSE_ALARM)) > 0
 
 
 def is_lost(quality: Quality) -> bool:
-    """Whether the loss grew, surely and by what matters."""
-    return quality.lower > 1.0 and quality.ratio > 1 + LEAST_LOSS
+    """Whether the loss grew, surely and by what matters; that it is above the trivial baseline's always does."""
+    return quality.useless or (quality.lower > 1.0 and quality.ratio > 1 + LEAST_LOSS)
 
 
 def is_certain(quality: Quality, reference: Reference, window: Window, seed: int, least: int) -> bool:
-    """Whether one look is enough to believe a loss: a large one, or one that both halves of a long window show.
+    """Whether one look is enough: a model that is useless, a large loss, or one that both halves of a long window show.
 
     Two looks that share no labelled day would say the same of a stream whose window covers months, months later.
 
@@ -62,10 +77,14 @@ def is_certain(quality: Quality, reference: Reference, window: Window, seed: int
     if not is_lost(quality):
         return False
     days = window.loss_days
-    if quality.ratio >= LARGE or not reference.timed or days.max() - days.min() < 2 * HALF_DAYS:
-        return quality.ratio >= LARGE
+    if quality.useless or quality.ratio >= LARGE:
+        return True
+    if not reference.timed or days.max() - days.min() < 2 * HALF_DAYS:
+        return False
     early = days <= (days.min() + days.max()) / 2
-    halves = [replace(window, losses=window.losses[half], loss_days=days[half]) for half in (early, ~early)]
+    halves = [
+        replace(window, losses=window.losses[half], loss_days=days[half], baseline=None) for half in (early, ~early)
+    ]
     return all(
         len(half.losses) >= least and is_lost(compare_losses(reference, half, Null(reference, half, seed), seed))
         for half in halves

@@ -40,6 +40,19 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """The trivial baseline, which knows the targets of training and no feature.
+
+    Attributes:
+        normal: Its mean loss on the rows of the reference's losses.
+        losses: Its losses on the window's labelled rows, (k,).
+    """
+
+    normal: float
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
 class Window:
     """The newest predictions of one version.
 
@@ -50,6 +63,7 @@ class Window:
         answers: What was answered, (n,) or (n, classes); `None` is not known.
         targets: Encoded labels (k,); `None` is not known.
         labelled: Feature rows of the labelled ones, (k, columns); `None` is not known.
+        baseline: What the trivial baseline would lose on the labelled ones; `None` is not known.
         matrices: Embeddings by their name, each (n, width).
         loss: What a row's loss is, in words.
         covered: How many of the n rows have a label; labels of older rows judge the model, but not these. `None` is not
@@ -62,6 +76,7 @@ class Window:
     answers: np.ndarray | None = None
     targets: np.ndarray | None = None
     labelled: pd.DataFrame | None = None
+    baseline: Baseline | None = None
     matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
     loss: str = "loss"
     covered: int | None = None
@@ -112,9 +127,17 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class Quality:
-    """Mean loss of the window against the reference; `lower` is the least ratio that chance leaves standing.
+    """Mean loss of the window against the reference.
 
-    `loss` says what a row's loss is, such as squared error.
+    Attributes:
+        reference: What was normal.
+        window: What it is now.
+        ratio: Of the two.
+        lower: The least ratio that chance leaves standing.
+        labelled: Rows with a label.
+        baseline: The mean loss of the trivial baseline on the same rows; `None` is not known.
+        useless: Whether the model is surely worse than that, and was not at training.
+        loss: What a row's loss is, such as squared error.
     """
 
     reference: float
@@ -122,6 +145,8 @@ class Quality:
     ratio: float
     lower: float
     labelled: int
+    baseline: float | None = None
+    useless: bool = False
     loss: str = "loss"
 
 

@@ -90,12 +90,17 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
     )
     known = np.isfinite(window.losses)
     labelled = None if window.labelled is None else window.labelled[known]
-    kept = replace(window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled)
+    baseline = window.baseline and replace(window.baseline, losses=window.baseline.losses[known])
+    kept = replace(
+        window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled, baseline=baseline
+    )
     return reference, kept, int((~known).sum())
 
 
 def _of_quality(quality: Quality, *, certain: bool) -> Finding:
     said = f"the loss is {quality.ratio:.2f} times what was normal"
+    if quality.useless:
+        said += ", and above that of the trivial baseline"
     lower, ratio = round(quality.lower, 4), round(quality.ratio, 4)
     return Finding("quality", "loss", lower, 1.0, ratio, is_lost(quality), certain, said)
 
@@ -238,11 +243,12 @@ def _say_rate(judged: Judgement) -> str:
 
 
 def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, older: bool) -> str:
+    useless = f", and surely worse than the trivial baseline, {quality.baseline:.4g}" if quality.useless else ""
     bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
     which = "labelled predictions, all older than this window" if older else "labelled predictions"
     return (
         f"Mean {quality.loss} {quality.window:.4g} on {quality.labelled} {which}, {quality.reference:.4g} was normal "
-        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){bad}; {inputs}."
+        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){useless}{bad}; {inputs}."
     )
 
 

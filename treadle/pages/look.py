@@ -199,7 +199,9 @@ def _quality(quality: Data) -> Iterator[str]:
     window, normal = figure(quality.get("window")), figure(quality.get("reference"))
     if window is not None and normal is not None:
         on = f" on {quality['labelled']} labelled predictions" if quality.get("labelled") is not None else ""
-        yield f"Mean {quality.get('loss') or 'loss'} {number(window)}{on}; {number(normal)} was normal."
+        baseline = figure(quality.get("baseline"))
+        beside = "" if baseline is None else f" The trivial baseline would have {number(baseline)} on the same rows."
+        yield f"Mean {quality.get('loss') or 'loss'} {number(window)}{on}; {number(normal)} was normal.{beside}"
 
 
 def _estimate(look: Data) -> Iterator[str]:

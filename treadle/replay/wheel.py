@@ -21,6 +21,7 @@ from treadle.replay.policies import Look, Moment, Standing, Trained
 from treadle.replay.retraining import Watched, first_watched, turn
 from treadle.retraining.policy import Circumstances, Streak, decide
 from treadle.tables.data import AT
+from treadle.window import baseline_of
 
 MOST_LOOKS = 336
 
@@ -81,6 +82,7 @@ class OnTreadle:
             None if answers is None else answers[rows],
             course.y[labelled],
             self._features(labelled),
+            baseline_of(self._champion.reference, course.y[labelled], course.problem, course.metric),
             loss=loss_name(course.metric),
             covered=int(np.isin(rows, moment.known).sum()),
         )

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from treadle.drift import Reference, Window
-from treadle.drift.quality import Null, compare_losses, is_lost
+from treadle.drift import Baseline, Reference, Window, judge
+from treadle.drift.quality import Null, compare_losses, is_certain, is_lost
+from treadle.project import Watch
+from treadle.tables.schema import Column
 
 NOTHING = pd.DataFrame({"x": [0.0]})
 
@@ -50,3 +52,81 @@ def test_drawn_windows_are_as_long_as_the_window():
         ratios = Null(reference, window, 1).ratios(reference.losses[:, None])
         assert low < np.std(ratios) < high
         assert np.mean(ratios) == pytest.approx(1, abs=0.05)
+
+
+def slow(seed, early=1.0, late=1.0, span=290, rows=3):
+    """Three rows a day for nine months, after a reference of seven; its losses times `early`, and `late` from the middle on."""
+    rng = np.random.default_rng(seed)
+    old = rng.gamma(2, 0.33, 210 * rows)
+    when = np.repeat(np.arange(span), rows)
+    losses = rng.gamma(2, 0.33, len(when)) * np.where(when < span / 2, early, late)
+    reference = Reference(NOTHING, True, old, np.repeat(np.arange(210), rows))
+    return reference, Window(NOTHING, losses, when + 1000)
+
+
+def certain(reference, window, seed=0):
+    quality = compare_losses(reference, window, Null(reference, window, seed), seed)
+    return is_certain(quality, reference, window, seed, 50)
+
+
+def test_a_loss_in_both_halves_of_a_long_window_is_believed_at_one_look():
+    assert sum(certain(*slow(seed, 1.25, 1.25)) for seed in range(20)) >= 17
+    assert not any(certain(*slow(seed)) for seed in range(20))
+
+
+def test_one_half_alone_confirms_nothing():
+    found = [slow(seed, 1.0, 1.45) for seed in range(10)]
+    looks = [compare_losses(*pair, Null(*pair, 0), 0) for pair in found]
+    assert sum(map(is_lost, looks)) >= 8
+    assert not any(certain(*pair) for pair, look in zip(found, looks, strict=True) if look.ratio < 1.35)
+
+
+def test_weeks_that_follow_each_other_do_not_confirm_each_other():
+    reference, window = slow(0, 1.25, 1.25, span=50, rows=24)
+    quality = compare_losses(reference, window, Null(reference, window, 0), 0)
+    assert is_lost(quality)
+    assert not is_certain(quality, reference, window, 0, 50)
+
+
+def beside_baseline(seed, skill, normal=0.69, rows=300):
+    """Losses of a model that is better than the trivial baseline by `skill`; it was by 0.034 at training."""
+    rng = np.random.default_rng(seed)
+    trivial = rng.gamma(20, normal / 20, rows)
+    own = trivial - skill + rng.normal(0, 0.1, rows)
+    reference = Reference(NOTHING, True, rng.gamma(20, 0.656 / 20, 660), np.arange(660) // 3)
+    return reference, Window(NOTHING, own, np.arange(rows) // 3 + 1000, baseline=Baseline(normal, trivial))
+
+
+def useless(seed, skill, **changes):
+    reference, window = beside_baseline(seed, skill, **changes)
+    return compare_losses(reference, window, Null(reference, window, seed), seed).useless
+
+
+def test_a_model_that_the_trivial_baseline_beats_is_lost_at_any_ratio():
+    pair = beside_baseline(0, -0.03)
+    quality = compare_losses(*pair, Null(*pair, 0), 0)
+    assert quality.ratio < 1.2
+    assert quality.useless
+    assert is_lost(quality)
+    assert certain(*pair)
+    assert sum(useless(seed, -0.03) for seed in range(20)) >= 18
+    assert sum(useless(seed, 0.0) for seed in range(200)) <= 4  # as good as the baseline, half of a per cent each
+    assert not any(useless(seed, 0.034) for seed in range(50))
+
+
+def test_a_model_that_never_beat_it_has_lost_nothing():
+    assert not useless(0, -0.03, normal=0.6)
+
+
+def test_the_reason_and_the_finding_say_so():
+    reference, window = beside_baseline(0, -0.03)
+    rows = pd.DataFrame({"x": np.random.default_rng(0).normal(size=300)})
+    known = Reference(rows, True, reference.losses, reference.loss_days)
+    nan = Window(rows, window.losses.copy(), window.loss_days, baseline=window.baseline)
+    nan.losses[7] = np.nan  # an absurd label is left out on both sides
+    found = judge(known, nan, [Column(name="x", kind="number")], Watch())
+    assert found.verdict == "quality-loss"
+    assert "and surely worse than the trivial baseline, 0.6" in found.reason
+    (finding,) = [finding for finding in found.findings if finding.kind == "quality"]
+    assert finding.certain
+    assert finding.said.endswith("and above that of the trivial baseline")

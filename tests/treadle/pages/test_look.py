@@ -83,6 +83,8 @@ def test_quality_is_the_cost_that_is_known_best():
     assert in_words(LOOK | {"quality": quality}).costs == ("Mean loss 3.1 on 80 labelled predictions; 2.5 was normal.",)
     squared = in_words(LOOK | {"quality": quality | {"loss": "squared error"}}).costs
     assert squared == ("Mean squared error 3.1 on 80 labelled predictions; 2.5 was normal.",)
+    (said,) = in_words(LOOK | {"quality": quality | {"baseline": 3.0}}).costs
+    assert said.endswith("2.5 was normal. The trivial baseline would have 3 on the same rows.")
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan, math.inf, "0.1", True])

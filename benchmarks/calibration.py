@@ -292,13 +292,16 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=500, help="quiet windows of each setting")
     parser.add_argument("--evidently", type=int, default=40, help="of them judged by Evidently too; 0 for none")
     parser.add_argument("--only", help="one kind of data")
+    parser.add_argument("--rows", type=int, help="windows of so many rows alone")
+    parser.add_argument("--columns", type=int, help="so many columns alone")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     quiet_telemetry()
     results = []
     for setting in SETTINGS:
-        if given.only in (None, setting.kind):
+        wanted = (given.only, setting.kind), (given.rows, setting.rows), (given.columns, setting.columns)
+        if all(asked in (None, here) for asked, here in wanted):
             theirs = min(given.evidently, int(given.evidently * CELLS / 10 / (setting.rows * setting.columns)))
             results.append(measure(setting, given.windows, theirs))
             if not given.json:

@@ -89,10 +89,11 @@ def shown(row: dict[str, Any]) -> str:
     marks += [f"silenced until {row['silenced_until']}" if row["silenced_until"] else ""]
     beside = "".join(f", {mark}" for mark in marks if mark)
     subject = f" ({row['subject']})" if row["subject"] else ""
+    times = f"{row['times']:,} times, {row['at']} to {row['last']}" if row["times"] > 1 else f"Once, {row['at']}"
     lines = [
         f"{row['id']}  {row['project']}: {row['said']}{subject} [{row['severity']}, {row['state']}{beside}]",
         f"   {row['reason']}",
-        f"   {row['times']} times, {row['at']} to {row['last']}; {told}",
+        f"   {times}; {told}",
         *([f"   {row['page']}"] if row["page"] else []),
     ]
     return "\n".join(lines)

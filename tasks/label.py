@@ -74,7 +74,7 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
                 *(f"- Set aside: {reason}" for reason in examined.reasons),
                 f"- {ruled.said}",
                 f"- {len(ruled.frame) - len(labelled):,} rows stay without a label and are not learned from.",
-                f"- Labels by source: {counts}",
+                f"- Labels by source: {', '.join(f'{source} {n:,}' for source, n in counts.items())}.",
             ]
         ),
         description=f"{len(labelled):,} labelled rows",

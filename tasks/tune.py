@@ -109,10 +109,11 @@ def _bar(name: str, wanted: int, metric: str) -> Any:
     bar = create_progress_artifact(progress=0.0, key=f"{name}-search", description=f"0 of {wanted} trials")
 
     def show(progress: Progress) -> None:
+        best = "unknown" if progress.best is None else f"{progress.best:.4g}"
         update_progress_artifact(
             artifact_id=bar,  # type: ignore[arg-type]
             progress=min(100.0, 100 * progress.finished / wanted),
-            description=f"{progress.finished} of {wanted} trials, best {metric} {progress.best}",
+            description=f"{progress.finished} of {wanted} trials, best {metric} {best}",
         )
 
     return show

@@ -73,7 +73,7 @@ def validate_data(turn: Turn, rows: Rows) -> Rows:
     good, bad = quarantine(frame, result)
     if len(bad):
         bad.to_parquet(quarantine_file(settings, project), index=False)
-    lines = [f"- **{finding.column}** ({finding.kind}): {finding.detail}" for finding in findings]
+    lines = [f"- **{finding.column or 'All columns'}** ({finding.kind}): {finding.detail}" for finding in findings]
     create_markdown_artifact(
         key=f"{project.name}-validation",
         markdown=f"{len(good):,} rows passed, {len(bad):,} set aside.\n\n" + ("\n".join(lines) or "No leaks found."),

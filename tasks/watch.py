@@ -186,7 +186,7 @@ def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> N
     create_markdown_artifact(
         key=f"{name}-verdict",
         markdown="\n".join([f"**{found.verdict}.** {escape(found.reason)}", "", *_in_words(found)]),
-        description=f"{row.rows} rows, {row.labelled} labelled",
+        description=f"{row.rows:,} rows; {row.labelled:,} labelled ones judge the errors",
     )
     if found.findings:
         create_table_artifact(

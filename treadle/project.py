@@ -43,7 +43,7 @@ class Data(_Part):
     target: str
     """The column to predict."""
     time: str | None = None
-    """The column of event times; the split and the windows follow it."""
+    """The column of event times; the split and the windows follow it. Times without a zone are taken for UTC."""
     group: str | None = None
     """Rows with one value of this column never straddle a split."""
     ignore: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from treadle.drift import Baseline, Reference, Window
+from treadle.learning.losses import loss_name
 from treadle.ledger import Row
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
@@ -46,6 +47,8 @@ def window_of(
         targets,
         known[[c.name for c in schema.features]],
         None if reference is None else baseline_of(reference, targets, problem, metric),
+        loss=loss_name(metric),
+        covered=sum(row.label is not None for row in rows),
     )
 
 

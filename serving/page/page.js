@@ -8,6 +8,7 @@ const make = (tag, text, kind) => {
 };
 const put = (parent, ...children) => { parent.append(...children.filter(Boolean)); return parent; };
 const number = (value) => (value === null || value === undefined ? "—" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4 }));
+const count = (value) => Number(value).toLocaleString("en"); // of rows and times: every one of them
 const unfolded = new Set(); // the page is written anew every few seconds, and what a person opened stays open
 const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "—");
 const link = (text, address) => { const a = make("a", text); a.href = address; return a; };
@@ -19,15 +20,17 @@ function fact(list, name, value) {
 
 function quality(model) {
   const table = make("table"), head = make("tr");
-  for (const name of ["Answered between", "rows", "with labels", `${model.metric}, measured`, "estimated before"]) head.append(make("th", name));
+  const names = ["Answered between", "rows", "with labels", `${model.metric}, measured`, "estimated before"];
+  for (const name of names) head.append(make("th", name));
   table.append(head);
   for (const span of model.quality.windows) {
     const row = make("tr");
     for (const text of [
-      `${moment(span.from)} – ${moment(span.to)}`, number(span.answered), `${number(span.coverage * 100)} %`,
+      `${moment(span.from)} – ${moment(span.to)}`, count(span.answered), `${number(span.coverage * 100)} %`,
       span.metric === null ? "unknown" : number(span.metric),
       span.estimate === null ? "unknown" : `${number(span.estimate)} (${number(span.low)} – ${number(span.high)})`,
     ]) row.append(make("td", text));
+    names.forEach((name, place) => { row.children[place].dataset.head = name; }); // on a phone a row is a block
     table.append(row);
   }
   return [make("h3", "Quality"), ...model.quality.said.map((line) => make("p", line)), model.quality.windows.length ? table : null].filter(Boolean);
@@ -46,7 +49,7 @@ function card(model) {
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));
   if (model.verdict) {
-    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${model.verdict.rows} predictions, ${model.verdict.labelled} labelled`, "soft")), make("p", model.verdict.reason));
+    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${count(model.verdict.rows)} predictions; ${count(model.verdict.labelled)} labelled ones judge its errors`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   if (model.quality) section.append(...quality(model));
   const reports = make("p");
@@ -77,7 +80,7 @@ function retrains(governor) {
   if (governor.breaker) said.push(make("p", `The breaker is open: ${governor.breaker}`, "degraded"));
   const rules = Object.entries(governor.suppressed);
   if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
-  if (governor.labels_set_aside) said.push(make("p", `${number(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
+  if (governor.labels_set_aside) said.push(make("p", `${count(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
   return said.length ? [make("h3", "Retrains"), ...said] : [];
 }
 
@@ -88,7 +91,7 @@ function alertCard(data) {
   for (const alert of data.alerts) {
     const said = make("td", `${alert.project}: ${alert.said}${alert.subject ? ` (${alert.subject})` : ""}. ${alert.reason} `);
     if (alert.page) said.append(link("Page", alert.page));
-    const times = alert.times > 1 ? `${number(alert.times)} times since ${moment(alert.at)}` : moment(alert.at);
+    const times = alert.times > 1 ? `${count(alert.times)} times since ${moment(alert.at)}` : moment(alert.at);
     const state = put(make("td"), make("span", times, "soft"));
     if (alert.silenced_until) put(state, make("br"), make("span", `silenced until ${moment(alert.silenced_until)}`, "soft"));
     if (alert.acknowledged_by) put(state, make("br"), make("span", `acknowledged by ${alert.acknowledged_by}`, "soft"));

@@ -77,6 +77,7 @@ def test_alerts_are_listed_taken_and_silenced(settings, book):
     said = run(settings, "list").stdout
     assert "m: inputs moved [warning, open, acknowledged by" in said
     assert "silenced until" in said
+    assert "   Once, " in said
     assert "http://here/reports/x.html" in said
     assert run(settings, "silence", "m", "--end").returncode == 0
     assert "silenced until" not in run(settings, "list").stdout

@@ -183,7 +183,7 @@ def test_each_look_has_a_page_that_prefect_mlflow_and_the_service_show(looks, se
     from treadle.models.tracking import client
 
     tags = client(Settings(home=home)).get_run(trained[1]["run_id"]).data.tags
-    assert tags["treadle.look"].startswith("quality-loss at 2023-07-08 01:00 UTC: Mean loss")
+    assert tags["treadle.look"].startswith("quality-loss at 2023-07-08 01:00 UTC: Mean ")
     assert tags["treadle.look.page"].endswith(f"/reports/orders/looks/{page.name}")
     files = client(Settings(home=home)).list_artifacts(trained[1]["run_id"])
     assert "last-look.html" in {file.path for file in files}

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from serving.app import create_app
 from tests.browser import needs_browser, open_browser
 from treadle.keys import Role, create_key
-from treadle.ledger import VerdictRow
+from treadle.ledger import QualityRows, VerdictRow
 from treadle.pages.look import page_address, page_name
 from treadle.pages.look_page import render_look
 from treadle.project import Data
@@ -76,6 +76,25 @@ def test_somebody_signed_in_goes_from_the_console_to_the_look_to_the_report(home
         tab.evaluate("[...document.querySelectorAll('a')].pop().click()")
         tab.wait(lambda: tab.evaluate("document.getElementById('full')?.textContent") == "full")
         assert tab.dialogs == []
+
+
+@needs_browser
+def test_the_console_fits_a_phone(home, serve, tmp_path):
+    keep_look(home)
+    window = {"from": "2011-04-04T00:00:00+00:00", "to": "2011-04-11T00:00:00+00:00", "answered": 12345, "labelled": 0,
+              "coverage": 0.0, "metric": None, "estimate": 31.0, "low": 27.0, "high": 35.0}  # fmt: skip
+    said = {
+        "coverage": {"answered": 12345, "labelled": 0, "share": 0.0}, "windows": [window], "estimate": None,
+        "impact": {"harm": None, "check": None, "columns": [], "reason": "Not known."},
+    }  # fmt: skip
+    QualityRows(home.ledger).record_look("toy", 1, said, AT)
+    with serve(home.settings) as (_, address), open_browser(tmp_path) as tab:
+        tab.look_like(390, 800)
+        tab.open(f"{address}/")
+        tab.wait(lambda: "12,345" in (tab.evaluate("document.querySelector('main').innerText") or ""))
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        shown = "getComputedStyle(document.querySelector('td[data-head=\"estimated before\"]'), '::before').content"
+        assert "estimated before" in tab.evaluate(shown)
 
 
 @needs_browser

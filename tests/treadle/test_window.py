@@ -42,6 +42,9 @@ def test_everything_of_a_window_is_aligned():
     assert np.array_equal(window.targets, [12, 9])
     assert list(window.labelled["size"]) == [0, 2]
     assert np.diff(window.loss_days).tolist() == [2]
+    assert window.loss == "absolute error"
+    assert window.covered == 0
+    assert window_of([row(0, 12.0), row(1)], [], SCHEMA, PROJECT).covered == 1
 
 
 def test_no_rows_are_an_empty_window():

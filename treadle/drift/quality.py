@@ -38,7 +38,8 @@ def compare_losses(reference: Reference, window: Window, null: Null, seed: int) 
         now = bootstrap_means(window.losses, window.loss_days, rng)
         lower = min(lower, float(np.quantile(now / np.maximum(before, 1e-12), level)))
     baseline = None if window.baseline is None else float(window.baseline.losses.mean())
-    return Quality(old, new, ratio, lower, len(window.losses), baseline, own and _is_useless(reference, window, seed))
+    useless = own and _is_useless(reference, window, seed)
+    return Quality(old, new, ratio, lower, len(window.losses), baseline, useless, window.loss)
 
 
 def _is_useless(reference: Reference, window: Window, seed: int) -> bool:

@@ -65,6 +65,9 @@ class Window:
         labelled: Feature rows of the labelled ones, (k, columns); `None` is not known.
         baseline: What the trivial baseline would lose on the labelled ones; `None` is not known.
         matrices: Embeddings by their name, each (n, width).
+        loss: What a row's loss is, in words.
+        covered: How many of the n rows have a label; labels of older rows judge the model, but not these. `None` is not
+            known, and taken for enough.
     """
 
     rows: pd.DataFrame
@@ -75,6 +78,8 @@ class Window:
     labelled: pd.DataFrame | None = None
     baseline: Baseline | None = None
     matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    loss: str = "loss"
+    covered: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class Quality:
         labelled: Rows with a label.
         baseline: The mean loss of the trivial baseline on the same rows; `None` is not known.
         useless: Whether the model is surely worse than that, and was not at training.
+        loss: What a row's loss is, such as squared error.
     """
 
     reference: float
@@ -141,6 +147,7 @@ class Quality:
     labelled: int
     baseline: float | None = None
     useless: bool = False
+    loss: str = "loss"
 
 
 @dataclass(frozen=True)

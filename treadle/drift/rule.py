@@ -65,14 +65,19 @@ def judge(
         whole = compare_losses(reference, window, null, seed)
         quality, certain = settle_loss(whole, reference, window, seed, watch.min_labelled)
         told = [column for column in columns if column.name not in untold]  # a slice is told by its value
-        lost = [_of_quality(quality, certain=certain), *compare_slices(reference, window, told, null)]
+        slices = compare_slices(reference, window, told, null)
+        lost = [_of_quality(quality, certain=certain), *(_beyond_all(slices, quality) if is_lost(quality) else slices)]
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
-    judged = Judgement(
-        "ok", "", _by_column(found), quality, tuple(found), rate, blocks,
-        _persistence(found, quality, past if quality is None else _apart(past, at, reference, window), watch),
-    )  # fmt: skip
-    return _concluded(judged, reference, window, columns, watch, absurd)
+    judged = Judgement("ok", "", _by_column(found), quality, tuple(found), rate, blocks)
+    if quality is not None:
+        judged = replace(judged, persistence=_persistence(_lost(found), _apart(past, at, reference, window), watch))
+        if _lasts(judged) or _speak_of(window, watch):
+            return _by_quality(judged, quality, window, absurd)
+    moved = _persistence(_moved(found), past, watch)
+    if quality is not None and moved is None:
+        return _by_quality(judged, quality, window, absurd, older=True)
+    return _by_inputs(replace(judged, persistence=moved), reference, window, columns, watch, absurd)
 
 
 def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, int]:
@@ -99,6 +104,11 @@ def _of_quality(quality: Quality, *, certain: bool) -> Finding:
         said += ", and above that of the trivial baseline"
     lower, ratio = round(quality.lower, 4), round(quality.ratio, 4)
     return Finding("quality", "loss", lower, 1.0, ratio, is_lost(quality), certain, said)
+
+
+def _beyond_all(slices: Sequence[Finding], quality: Quality) -> list[Finding]:
+    """Where the loss grew over all rows, a slice has gone bad by itself only if it grew by so much more than they did."""
+    return [replace(f, drifted=f.drifted and f.statistic > f.threshold * quality.ratio) for f in slices]
 
 
 def _dated(finding: Finding, past: Sequence[Look], at: datetime | None) -> Finding:
@@ -152,13 +162,25 @@ def _apart(past: Sequence[Look], at: datetime | None, reference: Reference, wind
     return taken
 
 
-def _persistence(
-    found: Sequence[Finding], quality: Quality | None, past: Sequence[Look], watch: Watch
-) -> Persistence | None:
-    """In how many looks the most lasting finding that may decide was seen; what is certain needs this one alone."""
-    deciding = (
-        _moved(found) if quality is None else [f for f in found if f.drifted and f.kind in ("quality", "segment")]
-    )
+def _lost(found: Sequence[Finding]) -> list[Finding]:
+    return [f for f in found if f.drifted and f.kind in ("quality", "segment")]
+
+
+def _speak_of(window: Window, watch: Watch) -> bool:
+    """Whether the labels speak of what is in the window, too.
+
+    Where they are all older than a whole window, quality was measured before whatever moved since, and cannot excuse it.
+    A window that is not full yet is a new champion's: it answered again what is just older.
+    """
+    return window.covered is None or window.covered >= watch.min_labelled or len(window.rows) < watch.window
+
+
+def _lasts(judged: Judgement) -> bool:
+    return judged.persistence is not None and judged.persistence.looks >= judged.persistence.needed
+
+
+def _persistence(deciding: Sequence[Finding], past: Sequence[Look], watch: Watch) -> Persistence | None:
+    """In how many looks the most lasting of the findings that decide was seen; what is certain needs this one alone."""
     if not deciding:
         return None
     looks = max(1 + sum(f.key in look.found for look in past[: watch.looks - 1]) for f in deciding)
@@ -166,30 +188,40 @@ def _persistence(
     return Persistence(looks, watch.looks, needed)
 
 
-def _concluded(
+def _by_quality(judged: Judgement, quality: Quality, window: Window, absurd: int, *, older: bool = False) -> Judgement:
+    """The verdict and its reason where labels decide; `older` if all of them are older than the window."""
+    lately = quality.labelled < len(window.losses)  # then the newest stretch decides
+    slices = [] if is_lost(quality) else _bad_slices(judged.findings)
+    lost = _lasts(judged) and (is_lost(quality) or bool(slices))
+    reason = _say_quality(quality, slices, _say_inputs(judged, absurd), older=older, lately=lately)
+    return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + _say_rest(judged))
+
+
+def _by_inputs(
     judged: Judgement, reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, absurd: int
 ) -> Judgement:
-    """The verdict and its reason."""
-    moved, slices = _moved(judged.findings), _bad_slices(judged.findings)
-    inputs = _say_moved(moved)
-    if absurd:
-        inputs += f"; losses left out, since they are not finite: {absurd}"
-    odd = "".join(f" {f.said}" for f in judged.findings if f.kind == "schema")
-    lasting = judged.persistence is not None and judged.persistence.looks >= judged.persistence.needed
-    waiting = "" if judged.persistence is None or lasting else say_waiting(judged.persistence)
-    if judged.quality is not None:
-        lost = lasting and (is_lost(judged.quality) or bool(slices))
-        lately = judged.quality.labelled < len(window.losses)
-        reason = _say_quality(judged.quality, [] if is_lost(judged.quality) else slices, inputs, lately=lately)
-        return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + waiting + odd)
+    """The verdict and its reason where what moved decides."""
+    moved = _moved(judged.findings)
     same = monotonous(window, columns) if moved else None
     if same is not None:
         return replace(judged, verdict="invalid", reason=same, persistence=None)
+    inputs = _say_inputs(judged, absurd)
     told = "; ".join(f.said for f in moved[:MOST_SAID])
-    why = f" ({_why_inputs(window, watch)})." + (f" {told[0].upper()}{told[1:]}." if moved else "")
+    why = f" ({_why_inputs(window, watch, judged.quality)})." + (f" {told[0].upper()}{told[1:]}." if moved else "")
     rate = _say_rate(judged) if moved else ""
-    reason = f"{inputs[0].upper()}{inputs[1:]}{why}{waiting}{rate}{_say_short(reference, len(window.rows))}{odd}"
-    return replace(judged, verdict="drift" if lasting else "ok", reason=reason)
+    reason = f"{inputs[0].upper()}{inputs[1:]}{why}{_say_rest(judged, rate + _say_short(reference, len(window.rows)))}"
+    return replace(judged, verdict="drift" if _lasts(judged) else "ok", reason=reason)
+
+
+def _say_inputs(judged: Judgement, absurd: int) -> str:
+    said = _say_moved(_moved(judged.findings))
+    return said + (f"; losses left out, since they are not finite: {absurd}" if absurd else "")
+
+
+def _say_rest(judged: Judgement, between: str = "") -> str:
+    """The end of a reason: whether a finding waits for other looks, and what is odd about the columns."""
+    waiting = "" if judged.persistence is None or _lasts(judged) else say_waiting(judged.persistence)
+    return waiting + between + "".join(f" {f.said}" for f in judged.findings if f.kind == "schema")
 
 
 def _say_moved(moved: Sequence[Finding]) -> str:
@@ -212,18 +244,24 @@ def _say_rate(judged: Judgement) -> str:
     return f" False alarms of this rule on {judged.quiet_blocks} quiet blocks of the reference: {judged.false_alarm_rate:.1%}."
 
 
-def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, lately: bool) -> str:
-    newest = "the newest " if lately else ""
+def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, older: bool, lately: bool) -> str:
     useless = f", and surely worse than the trivial baseline, {quality.baseline:.4g}" if quality.useless else ""
     bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
+    newest = "the newest " if lately else ""
+    which = "labelled predictions, all older than this window" if older else "labelled predictions"
     return (
-        f"Mean loss {quality.window:.4g} on {newest}{quality.labelled} labelled predictions, {quality.reference:.4g} was normal "
+        f"Mean {quality.loss} {quality.window:.4g} on {newest}{quality.labelled} {which}, {quality.reference:.4g} was normal "
         f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){useless}{bad}; {inputs}."
     )
 
 
-def _why_inputs(window: Window, watch: Watch) -> str:
+def _why_inputs(window: Window, watch: Watch, quality: Quality | None) -> str:
     """Why quality does not decide."""
+    if quality is not None:
+        return (
+            f"{window.covered} labels for these {len(window.rows):,} predictions, {watch.min_labelled} are needed for quality; "
+            f"on {quality.labelled} older ones the loss was {quality.ratio:.2f} times the normal"
+        )
     if len(window.losses) < watch.min_labelled:
         return f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"
     return f"{len(window.losses)} labels, but the version kept no losses to compare them with"

@@ -40,6 +40,24 @@ def number_losses(metric: str, y: np.ndarray, answer: np.ndarray) -> np.ndarray:
     return error if metric == "mae" else error**2
 
 
+LOSS_NAMES = {
+    "mae": "absolute error",
+    "rmse": "squared error",
+    "r2": "squared error",
+    "accuracy": "error of 0 or 1",
+    "brier": "Brier loss",
+}
+
+
+def loss_name(metric: str) -> str:
+    """What the loss of a row is that stands for a metric, in words; the log loss for metrics that no row has alone.
+
+    >>> loss_name("rmse"), loss_name("auc")
+    ('squared error', 'log loss')
+    """
+    return LOSS_NAMES.get(metric, "log loss")
+
+
 def losses_of_answers(metric: str, labels: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """The losses of answers as the ledger keeps them; NaN where a label or an answer cannot be read.
 

@@ -177,8 +177,8 @@ def drop(ledger: Ledger, model: str, who: str, batch: int | None = None) -> int:
 def _let_go(connection: Connection, model: str, who: str, batch: int | None, what: str) -> int:
     count = connection.execute(delete(set_aside).where(*_which(model, batch))).rowcount
     if not count:
-        which = "No labels" if batch is None else f"No batch {batch} of labels"
-        raise NotFound(f"{which} of '{model}' is set aside. `treadle labels list {model}` shows what is.")
+        which = "No labels" if batch is None else f"No labels of batch {batch}"
+        raise NotFound(f"{which} of '{model}' are set aside. `treadle labels list {model}` shows what is.")
     record(connection, who, what, model, {"batch": batch, "labels": count}, None)
     return count
 

@@ -158,9 +158,10 @@ def _since(look: Data) -> str:
     persistence = look.get("persistence") or {}
     seen = ""
     if persistence.get("of"):
+        needed = persistence.get("needed")
         seen = (
             f" {persistence.get('looks')} of the last {persistence['of']} looks found it; "
-            f"{persistence.get('needed')} are needed."
+            f"{needed} {'is' if needed == 1 else 'are'} needed."
         )
     if looks is None:
         return f"Not known.{seen}"
@@ -200,7 +201,7 @@ def _quality(quality: Data) -> Iterator[str]:
         on = f" on {quality['labelled']} labelled predictions" if quality.get("labelled") is not None else ""
         baseline = figure(quality.get("baseline"))
         beside = "" if baseline is None else f" The trivial baseline would have {number(baseline)} on the same rows."
-        yield f"Mean loss {number(window)}{on}; {number(normal)} was normal.{beside}"
+        yield f"Mean {quality.get('loss') or 'loss'} {number(window)}{on}; {number(normal)} was normal.{beside}"
 
 
 def _estimate(look: Data) -> Iterator[str]:

@@ -73,9 +73,8 @@ def _facts(look: Mapping[str, Any], at: datetime) -> str:
     window = look.get("window") or {}
     version = f"version {look['version']}, " if look.get("version") is not None else ""
     again = f" ({window['answered_again']:,} answered again)" if window.get("answered_again") else ""
-    return (
-        f"{version}{moment(at)}, {window.get('rows', 0):,} predictions, {window.get('labelled', 0):,} labelled{again}"
-    )
+    labelled = f"{window.get('labelled', 0):,} labelled ones judge its errors{again}"
+    return f"{version}{moment(at)}, {window.get('rows', 0):,} predictions; {labelled}"
 
 
 def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Comparison]) -> str:

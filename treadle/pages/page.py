@@ -15,7 +15,7 @@ background:var(--ground);color:var(--ink);overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.25;margin:0 0 .3rem} h2{font-size:1.05rem;margin:1.6rem 0 .3rem} p{margin:.3rem 0}
 a{color:var(--link)} a+a{margin-left:1.2rem} .soft{color:var(--soft)}
 table{border-collapse:collapse;width:100%} caption,td,th{text-align:left}
-td,th{padding:.4rem .8rem .4rem 0;border-top:1px solid var(--line);vertical-align:top}
+th{overflow-wrap:normal} td,th{padding:.4rem .8rem .4rem 0;border-top:1px solid var(--line);vertical-align:top}
 .good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
 @media(max-width:40rem){table.wide,.wide tbody,.wide tr,.wide td{display:block}.wide tr:first-child{display:none}
 .wide td{border:0;padding:.1rem 0}

@@ -20,7 +20,10 @@ def render_page(result: ValidationResult, project: str, findings: Sequence[Findi
     failures = table(
         ["column", "what", "rows", "kind"], [[f.column, f.said, f"{f.rows:,}", f.kind] for f in result.failures]
     )
-    leaks = table(["column", "what", "why", "weight"], [[f.column, f.kind, f.detail, f.severity] for f in findings])
+    leaks = table(
+        ["column", "what", "why", "weight"],
+        [[f.column or "all columns", f.kind, f.detail, f.severity] for f in findings],
+    )
     quarantined = table(["row", "reason"], [[str(row), why] for row, why in list(result.bad.items())[:200]])
     return document(
         f"{project}: validation",

@@ -127,7 +127,7 @@ def _weighted(frame: pd.DataFrame, reference: pd.DataFrame | None, columns: Sequ
 
 def _say(harm: float, check: float | None, matter: Sequence[Use], expected: Expected) -> str:
     named = ", ".join(
-        f"{use.name} ({use.importance:.0%} of the loss hangs on it)"
+        f"{use.name} (without it the loss would be {use.importance:.0%} higher)"
         if use.used
         else f"{use.name} (errors differ along it)"
         for use in matter

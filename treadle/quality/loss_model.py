@@ -3,6 +3,9 @@
 Source: direct loss estimation (DLE), NannyML's documentation, "Estimation of Performance of the Monitored Model". A
 forest of large leaves answers with means of losses that were seen, so it neither turns negative nor runs away; its
 deviations from the mean loss are shrunk to what they were worth on rows that it had not seen.
+
+Of a time it sees the hour and the weekday alone. A month that the reference saw once is a place in time and no season: what
+went wrong in its last weeks would be expected of all rows to come.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from treadle.encoder import as_values
 from treadle.families import load_family
 from treadle.models.onnx_export import frame_to_inputs, run_onnx
 from treadle.problems import load_problem
 from treadle.tables.schema import Column, Schema
 
 ANSWER, LOSS = "__answer__", "__loss__"
+HOUR, WEEKDAY = "__hour__", "__weekday__"
+"""Begin the names of what is seen of a time."""
 PARAMS = {"trees": 50, "leaves": 64, "min_leaf": 20, "features": 0.7}
 
 
@@ -29,7 +35,7 @@ class LossModel:
 
     Attributes:
         onnx: The forest, behind its encoder.
-        columns: Its inputs.
+        columns: Its inputs: columns of the rows, hours and weekdays of their times, and the answer.
         mean: The mean loss that it was learned from.
         worth: The share of its deviations from the mean that unseen rows bore out, 0 to 1.
     """
@@ -43,7 +49,8 @@ class LossModel:
         """The expected loss of each row (n,)."""
         if self.worth == 0.0:
             return np.full(len(answer), self.mean)
-        said = run_onnx(self.onnx, frame_to_inputs(frame.assign(**{ANSWER: answer}), self.columns)).ravel()
+        known = frame.assign(**{ANSWER: answer}, **_parts_of(frame, self.columns))
+        said = run_onnx(self.onnx, frame_to_inputs(known, self.columns)).ravel()
         return self.mean + self.worth * (said - self.mean)
 
 
@@ -63,10 +70,11 @@ def fit_loss_model(
     Returns:
         The model; and for each row the loss that one expected which did not know the row's fold.
     """
+    inputs = [seen for column in columns for seen in _inputs(column)]
     schema = Schema(
-        columns=(*columns, Column(name=ANSWER, kind="number"), Column(name=LOSS, kind="number")), target=LOSS
+        columns=(*inputs, Column(name=ANSWER, kind="number"), Column(name=LOSS, kind="number")), target=LOSS
     )
-    rows = frame[[c.name for c in columns]].assign(**{ANSWER: answer})
+    rows = frame.assign(**_parts_of(frame, inputs))[[c.name for c in inputs]].assign(**{ANSWER: answer})
     mean = float(losses.mean())
     said = np.empty(len(losses))
     for number in np.unique(fold):
@@ -76,6 +84,24 @@ def fit_loss_model(
     forest = _fit(rows, losses, schema, seed)
     onnx = load_family("forest").to_onnx(forest, schema).SerializeToString()
     return LossModel(onnx, schema.features, mean, worth), mean + worth * (said - mean)
+
+
+def _inputs(column: Column) -> list[Column]:
+    """The column as the forest sees it."""
+    if column.kind != "datetime":
+        return [column]
+    return [Column(name=f"{part}{column.name}", kind="number") for part in (HOUR, WEEKDAY)]
+
+
+def _parts_of(frame: pd.DataFrame, inputs: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Hours and weekdays (n,), in UTC, that are among the inputs, from the times of the frame."""
+    parts = {}
+    for name in (column.name for column in inputs):
+        if name.startswith(HOUR):
+            parts[name] = as_values(frame[name.removeprefix(HOUR)], "datetime") // 3600 % 24
+        elif name.startswith(WEEKDAY):  # the epoch began on a Thursday
+            parts[name] = (as_values(frame[name.removeprefix(WEEKDAY)], "datetime") // 86_400 + 3) % 7
+    return parts
 
 
 def _fit(rows: pd.DataFrame, losses: np.ndarray, schema: Schema, seed: int) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 from treadle.cost import meter
 from treadle.drift import Judgement, Window, judge
 from treadle.drift import Look as Earlier
+from treadle.learning.losses import loss_name
 from treadle.promotion.probation import look_back
 from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
@@ -82,6 +83,8 @@ class OnTreadle:
             course.y[labelled],
             self._features(labelled),
             baseline_of(self._champion.reference, course.y[labelled], course.problem, course.metric),
+            loss=loss_name(course.metric),
+            covered=int(np.isin(rows, moment.known).sum()),
         )
         seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]
         return judge(

@@ -192,8 +192,9 @@ def _harmless(project: Project, now: Circumstances) -> str | None:
     least = project.retrain.min_harm
     if now.harm is None or now.harm >= least:
         return None
+    likely = f"raise the loss by {now.harm:.1%} only" if now.harm > 0 else f"cost nothing (the loss {now.harm:+.1%})"
     return (
-        f"the inputs that moved are likely to raise the loss by {now.harm:.1%} only; below {least:.1%} "
+        f"the inputs that moved are likely to {likely}; below {least:.1%} "
         "(retrain.min_harm) it is reported and nothing is retrained."
     )
 

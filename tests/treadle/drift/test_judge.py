@@ -130,6 +130,36 @@ def test_quality_decides_where_there_are_labels():
     assert "inputs moved: x0, x1" in same.reason
 
 
+OLD = np.random.default_rng(9).exponential(1, 200), np.arange(200) // 24
+"""Losses of labelled rows that are all older than the window."""
+
+
+def of_older_rows(rows, covered=0, **watch):
+    return judge(reference(), Window(rows, *OLD, covered=covered), COLUMNS, Watch(window=300, **watch))
+
+
+def test_labels_that_are_older_than_the_window_do_not_excuse_what_moved_since():
+    found = of_older_rows(table(300, 10, shift=1))
+    assert found.verdict == "drift"
+    assert (
+        "0 labels for these 300 predictions, 50 are needed for quality; on 200 older ones the loss was" in found.reason
+    )
+    assert found.quality.labelled == 200
+    assert of_older_rows(table(300, 10, shift=1), covered=50).verdict == "ok"  # they speak of it
+    assert of_older_rows(table(299, 10, shift=1)).verdict == "ok"  # a new champion that has not answered a window yet
+
+
+def test_labels_that_are_older_than_the_window_are_said_to_be_where_nothing_moved():
+    found = of_older_rows(table(300, 10))
+    assert found.verdict == "ok"
+    assert "on 200 labelled predictions, all older than this window" in found.reason
+
+
+def test_labels_that_are_older_than_the_window_still_show_a_loss():
+    worse = Window(table(300, 10), OLD[0] * 2, OLD[1], covered=0)
+    assert judge(reference(), worse, COLUMNS, Watch(window=300)).verdict == "quality-loss"
+
+
 def test_quality_is_quiet_on_noise():
     days, rows = np.arange(168) // 24, table(200, 1)
     loud = 0

@@ -122,6 +122,15 @@ def test_no_slice_is_told_of_a_column_whose_values_may_not_be(world):
     assert "pro" not in repr([finding for finding in untold.findings if "plan" in finding.name])
 
 
+def test_where_the_loss_grew_everywhere_only_a_slice_that_grew_by_more_is_named(world):
+    quiet = world.scene(800, 400)
+    everywhere = look(world, replace(quiet, losses=3 * quiet.losses), labelled=800)
+    assert drifted(everywhere) == {("quality", "loss")}
+    bad = (quiet.rows["plan"] == "pro").to_numpy()
+    beyond = look(world, replace(quiet, losses=np.where(bad, 12, 1.5) * quiet.losses), labelled=800)
+    assert drifted(beyond) == {("quality", "loss"), ("segment", "plan = pro")}
+
+
 def test_a_common_flow_of_new_categories_is_normal(world):
     """Ids that always come anew are no drift; as many of them as ever are expected, and fewer are a change."""
     rng = np.random.default_rng(3)

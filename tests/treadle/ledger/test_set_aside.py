@@ -123,13 +123,13 @@ def test_a_person_releases_labels_and_they_are_not_set_aside_again(ledger):
     give(ledger, "shop", 300, 0.1)
     mine = give(ledger, "thief", 100, 0.9)
     examine(ledger, PROJECT, NOW)
-    with pytest.raises(NotFound, match="No batch 7 of labels"):
+    with pytest.raises(NotFound, match="No labels of batch 7 of .m. are"):
         release(ledger, "m", "ann", 7)
     assert release(ledger, "m", "ann", 1) == 100
     assert {row.id for row in ledger.labelled("m")} >= set(mine)
     assert examine(ledger, PROJECT, NOW).labels == 0
     assert audit(ledger.engine, 1)[0].what == "release labels"
-    with pytest.raises(NotFound, match="No labels of 'm' is set aside"):
+    with pytest.raises(NotFound, match="No labels of 'm' are set aside"):
         release(ledger, "m", "ann")
 
 

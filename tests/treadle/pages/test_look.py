@@ -81,6 +81,8 @@ def test_what_is_new_is_said_too():
 def test_quality_is_the_cost_that_is_known_best():
     quality = {"reference": 2.5, "window": 3.1, "ratio": 1.24, "lower": 1.1, "labelled": 80}
     assert in_words(LOOK | {"quality": quality}).costs == ("Mean loss 3.1 on 80 labelled predictions; 2.5 was normal.",)
+    squared = in_words(LOOK | {"quality": quality | {"loss": "squared error"}}).costs
+    assert squared == ("Mean squared error 3.1 on 80 labelled predictions; 2.5 was normal.",)
     (said,) = in_words(LOOK | {"quality": quality | {"baseline": 3.0}}).costs
     assert said.endswith("2.5 was normal. The trivial baseline would have 3 on the same rows.")
 

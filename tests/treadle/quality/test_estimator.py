@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.treadle.quality.worlds import World
 from treadle.quality.estimator import join
 from treadle.quality.loss_model import fit_loss_model
 from treadle.quality.storage import FIGURES, MODEL, keep_estimator, load_estimator, load_rows, with_losses
+from treadle.tables.schema import Column
 
 METRICS = [("tabular-regression", "rmse"), ("tabular-regression", "r2"), ("tabular-classification", "auc")]
 QUIET, RISKIER, HARDER = {}, {"risk": 0.2}, {"shop_c": 0.4}
@@ -121,3 +123,18 @@ def test_losses_that_are_noise_are_estimated_by_their_mean():
     model, unseen = fit_loss_model(frame, world.schema.features, world.answer(frame), losses, np.arange(500) % 5, 0)
     assert model.worth < 0.3
     assert np.std(unseen) < 0.1
+
+
+def test_hours_are_hard_or_easy_and_the_last_weeks_are_no_season():
+    """The last ten days went wrong; what comes in the same month or the next must not be taken for as wrong."""
+    rng, column = np.random.default_rng(3), Column(name="at", kind="datetime")
+    frame = pd.DataFrame({"at": pd.date_range("2024-01-01", periods=24 * 70, freq="h")})
+    night, answer = (frame["at"].dt.hour < 6).to_numpy(), np.zeros(len(frame))
+    losses = rng.exponential(np.where(night, 3.0, 1.0))
+    losses[-240:] *= 8
+    model, _ = fit_loss_model(frame, [column], answer, losses, np.arange(len(frame)) // 24 % 5, 0)
+    assert [c.name for c in model.columns] == ["__hour__at", "__weekday__at", "__answer__"]
+    later = pd.DataFrame({"at": pd.date_range("2024-03-11", periods=240, freq="h")})
+    said = model(later, answer[:240])
+    assert said.mean() == pytest.approx(losses.mean(), rel=0.2)
+    assert said[later["at"].dt.hour < 6].mean() > 1.5 * said[later["at"].dt.hour >= 6].mean()

@@ -48,6 +48,7 @@ def test_other_verdicts_do_not(verdict):
         ({"retrains": [NOW + timedelta(hours=1)]}, "cooldown"),
         ({"asked": NOW - timedelta(hours=1)}, "asked for at 2024-05-01 11:00 has not begun yet"),
         ({"harm": 0.01}, "raise the loss by 1.0% only; below 2.0%"),
+        ({"harm": -0.043}, "are likely to cost nothing (the loss -4.3%); below 2.0%"),
         ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "3 challengers in a row"),
         ({"streak": Streak(3, NOW + timedelta(hours=2), 0)}, "the breaker is open"),
         ({"streak": Streak(1, NOW, 99)}, "99 labels have come since, 100 are needed"),

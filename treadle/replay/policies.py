@@ -130,13 +130,17 @@ class EveryWindow:
 
     def __init__(self, course: Course) -> None:
         self._course = course
+        self._known = len(course.stream.known(course.stream.start))
 
     def look(self, standing: Standing, moment: Moment) -> Look:  # noqa: ARG002 - the protocol's shape
-        """Always."""
+        """Always, unless no label has come since: then there is nothing new to learn."""
+        if len(moment.known) == self._known:
+            return Look(False, "The window is over, and no label has come.")
         return Look(True, "The window is over.")
 
     def retrain(self, standing: Standing, moment: Moment) -> Trained:
         """One fit."""
+        self._known = len(moment.known)
         rows = within_history(self._course.project, self._course.stream, moment.known)
         model, cpu_seconds = self._course.fit_once(rows)
         return Trained(

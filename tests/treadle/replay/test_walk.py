@@ -126,6 +126,15 @@ def test_windows_without_rows_and_without_labels_have_no_error_and_stop_nobody(m
         assert np.isfinite(policy["error"])
 
 
+def test_where_no_label_came_there_is_nothing_new_to_learn(make_project):
+    table = hours()
+    table = table[~table["when"].between("2024-01-20", "2024-01-26 23:00")].reset_index(drop=True)
+    found = by_name(replayed(make_project(table), ("every-window",), every=DAY))["every-window"]
+    idle = [passed for passed in found.windows[:-1] if not passed.retrained]
+    assert {passed.reason for passed in idle} == {"The window is over, and no label has come."}
+    assert len(idle) == 6  # of seven days without rows: in the first of them the labels of the day before come
+
+
 def test_classes_are_replayed_too(make_project):
     table = hours(days=60, change=CHANGE, classify=True)  # long enough to learn the new world after two refusals
     project = make_project(table, problem="tabular-classification")

@@ -149,7 +149,8 @@ def test_at_every_window_none_starts_before_it_is_over(verdict):
     ("changes", "rule"),
     [
         ({"in_flight": True}, "in-flight"),
-        ({"new_labels": 49}, "no-new-labels"),
+        ({"new_labels": 0}, "no-new-labels"),
+        ({"new_labels": 1}, None),
         ({"cpu_minutes": 60}, "budget"),
         ({"asked": NOW}, "asked-already"),
         ({"streak": Streak(9, NOW, 0)}, None),

@@ -228,7 +228,9 @@ def _asked(_project: Project, now: Circumstances) -> str | None:
 
 def _no_new_labels(project: Project, now: Circumstances) -> str | None:
     rules = project.retrain
-    least = 1 if rules.policy == "every-window" else rules.min_new_labels  # it asks for no evidence, only for something new
+    least = (
+        1 if rules.policy == "every-window" else rules.min_new_labels
+    )  # it asks for no evidence, only for something new
     if now.new_labels >= least:
         return None
     return (

@@ -64,6 +64,15 @@ class Worker(uvicorn.Server):
         gc.freeze()  # what is there now stays: later collections need not look at it
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._on_parent)
 
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Take in who waits before the port, close it at once, and finish: who still waits when it closes is cut off."""
+        loop = asyncio.get_running_loop()
+        taken = [loop.connect_accepted_socket(self._connection, caller) for caller in _waiting(sockets or [])]
+        await asyncio.gather(super().shutdown(sockets), *taken)
+
+    def _connection(self) -> Connection:
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     def _on_parent(self) -> None:
         """The parent never says a thing: this is its end. Its successor wants the port, so it is closed at once."""
         if not os.read(sys.stdin.fileno(), 1):
@@ -80,6 +89,19 @@ class Worker(uvicorn.Server):
         if self._admission.draining and time.monotonic() >= self._close_at:
             self.should_exit = True
         return await super().on_tick(counter)
+
+
+def _waiting(sockets: list[socket]) -> list[socket]:
+    """The callers who wait before a port; all sockets are copies of one."""
+    callers: list[socket] = []
+    with suppress(OSError):  # there is no more, or nobody has listened yet
+        for listening in sockets[:1]:
+            listening.setblocking(False)
+            while True:
+                caller, _ = listening.accept()
+                caller.setblocking(False)
+                callers.append(caller)
+    return callers
 
 
 def allow_files() -> None:

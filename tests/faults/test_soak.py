@@ -51,6 +51,7 @@ def test_soak(tmp_path, row):
     wrong = [o.reply for o in load.outcomes if is_wrong(o)]
     figures = load.figures()
     row.note(minutes=seconds / 60, requests=len(load.outcomes), statuses=figures.statuses, labels=labels)
+    row.note(refused=sum(map(is_refused, load.outcomes)))
     row.note(p99_ms=figures.p99_ms, lost=len(missing), swaps=next(swaps) - 2)
     table = np.array(samples)
     late = table[table[:, 0] >= table[-1, 0] / 3]
@@ -97,10 +98,15 @@ def give_labels(service: Service, ids: set[str]) -> int:
 
 
 def is_wrong(outcome) -> bool:
-    """Whether a request did not get what it must get."""
+    """Whether a request did not get what it must get; one that was told when to come again, did."""
     if outcome.asked == "predict":
         return outcome.reply.status != 200
-    return outcome.reply.status == LOST or outcome.reply.status >= 500
+    return outcome.reply.status == LOST or (outcome.reply.status >= 500 and not is_refused(outcome))
+
+
+def is_refused(outcome) -> bool:
+    """Whether it was refused for now: so many explanations at once, which take seconds on a busy machine."""
+    return outcome.reply.status == 503 and "retry-after" in outcome.reply.headers
 
 
 def trend(hours, values) -> tuple[float, float]:

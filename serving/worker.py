@@ -67,7 +67,8 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Take in who waits before the port, close it at once, and finish: who still waits when it closes is cut off."""
         loop = asyncio.get_running_loop()
-        taken = [loop.connect_accepted_socket(self._connection, caller) for caller in _waiting(sockets or [])]
+        callers = _waiting(sockets[0]) if sockets else []  # all sockets are copies of one
+        taken = [loop.connect_accepted_socket(self._connection, caller) for caller in callers]
         await asyncio.gather(super().shutdown(sockets), *taken)
 
     def _connection(self) -> Connection:
@@ -91,16 +92,15 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _waiting(sockets: list[socket]) -> list[socket]:
-    """The callers who wait before a port; all sockets are copies of one."""
+def _waiting(listening: socket) -> list[socket]:
+    """The callers who wait before a port."""
     callers: list[socket] = []
+    listening.setblocking(False)
     with suppress(OSError):  # there is no more, or nobody has listened yet
-        for listening in sockets[:1]:
-            listening.setblocking(False)
-            while True:
-                caller, _ = listening.accept()
-                caller.setblocking(False)
-                callers.append(caller)
+        while True:
+            caller, _ = listening.accept()
+            caller.setblocking(False)
+            callers.append(caller)
     return callers
 
 

@@ -116,8 +116,8 @@ def _batches(body: BinaryIO, task: Task) -> Iterator[dict[str, Any]]:
             raise Refused(f"There are more than {task.max_rows:,} rows; send fewer at once.", 413)
         for offset in range(0, batch.num_rows, BATCH_ROWS):
             some = batch.slice(offset, min(BATCH_ROWS, batch.num_rows - offset))
-            for piece in _pieces(some, task, begin + offset):
-                text += _text_of(piece)
+            for piece, characters in _pieces(some, task, begin + offset):
+                text += characters
                 if text > task.max_text:
                     raise Refused(
                         f"There are more than {task.max_text:,} characters of text; send fewer rows at once.", 413
@@ -126,11 +126,12 @@ def _batches(body: BinaryIO, task: Task) -> Iterator[dict[str, Any]]:
         begin += batch.num_rows
 
 
-def _pieces(batch: Any, task: Task, begin: int) -> Iterator[dict[str, Any]]:
-    """A batch as one piece, or halved until there is not too much text in a piece."""
+def _pieces(batch: Any, task: Task, begin: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """A batch as one piece, or halved until there is not too much text in a piece; each with its characters of text."""
     piece = _piece(batch, task, begin)
-    if _text_of(piece) <= BATCH_TEXT or batch.num_rows == 1:
-        yield piece
+    characters = _text_of(piece)
+    if characters <= BATCH_TEXT or batch.num_rows == 1:
+        yield piece, characters
         return
     half = batch.num_rows // 2
     yield from _pieces(batch.slice(0, half), task, begin)

@@ -50,7 +50,10 @@ def _is_useless(reference: Reference, window: Window, seed: int) -> bool:
     """
     if window.baseline is None or not reference.losses.mean() < window.baseline.normal:
         return False
-    more = bootstrap_means(window.losses - window.baseline.losses, window.loss_days, np.random.default_rng(seed))
+    excess = window.losses - window.baseline.losses
+    if excess.mean() <= 0:  # as almost always: no need to draw
+        return False
+    more = bootstrap_means(excess, window.loss_days, np.random.default_rng(seed))
     return float(np.quantile(more, USELESS_FALSE_ALARM)) > 0
 
 

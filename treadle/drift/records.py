@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -80,6 +80,13 @@ class Window:
     matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
     loss: str = "loss"
     covered: int | None = None
+
+    def judged_by(self, rows: np.ndarray) -> Window:
+        """The same, judged by the losses of some labelled rows alone, a mask (k,)."""
+        baseline = self.baseline and replace(self.baseline, losses=self.baseline.losses[rows])
+        labelled = None if self.labelled is None else self.labelled[rows]
+        days = self.loss_days[rows]
+        return replace(self, losses=self.losses[rows], loss_days=days, labelled=labelled, baseline=baseline)
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,7 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
         judged=None if reference.judged is None else reference.judged[known],
     )
     known = np.isfinite(window.losses)
-    labelled = None if window.labelled is None else window.labelled[known]
-    baseline = window.baseline and replace(window.baseline, losses=window.baseline.losses[known])
-    kept = replace(
-        window, losses=window.losses[known], loss_days=window.loss_days[known], labelled=labelled, baseline=baseline
-    )
-    return reference, kept, int((~known).sum())
+    return reference, window.judged_by(known), int((~known).sum())
 
 
 def _of_quality(quality: Quality, *, certain: bool) -> Finding:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from treadle.drift.quality import LARGE, Null, compare_losses, is_lost
 from treadle.drift.records import Quality, Reference, Window
 
@@ -58,15 +54,10 @@ def _halves(window: Window) -> tuple[Window, ...]:
     """The earlier and the later half of its days; only the one, where that is all."""
     days = window.loss_days
     early = days <= (days.min() + days.max()) / 2
-    return tuple(_part(window, half) for half in (early, ~early) if half.any())
+    return tuple(window.judged_by(half) for half in (early, ~early) if half.any())
 
 
 def _newest(window: Window, share: int) -> Window:
     """The newest of so many equal stretches of its days."""
     days = window.loss_days
-    return _part(window, days > days.max() - (days.max() - days.min() + 1) / share)
-
-
-def _part(window: Window, rows: np.ndarray) -> Window:
-    baseline = window.baseline and replace(window.baseline, losses=window.baseline.losses[rows])
-    return replace(window, losses=window.losses[rows], loss_days=window.loss_days[rows], baseline=baseline)
+    return window.judged_by(days > days.max() - (days.max() - days.min() + 1) / share)

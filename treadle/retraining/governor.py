@@ -20,7 +20,7 @@ from treadle.ledger.records import to_us
 from treadle.ledger.triggers import Judged, State, Trigger
 from treadle.project import Project
 from treadle.retraining.breaker import say_breaker, streak_of
-from treadle.retraining.policy import FINAL, LIMITED, NIGHTLY, Circumstances, Decision, Streak, asks_as, decide
+from treadle.retraining.policy import FINAL, LIMITED, NIGHTLY, Circumstances, Decision, Streak, decide
 
 DAY = timedelta(days=1)
 UNSURE = timedelta(seconds=60)
@@ -157,9 +157,8 @@ class Governor:
         if not now.in_flight:
             rows.end_dead(connection, self._name)
         decision = decide(wish.verdict, wish.said, self._project, now)
-        asking = asks_as(wish.verdict, self._project, now)
-        if asking is not None:
-            wish = replace(wish, verdict=asking)
+        if decision.asking is not None:
+            wish = replace(wish, verdict=decision.asking)
             decision, seq = self._record(connection, wish, decision, now, facts)
         else:
             decision, seq = self._look_after(connection, wish, decision, now, facts)

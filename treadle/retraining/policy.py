@@ -68,11 +68,13 @@ class Decision:
 
     Attributes:
         rule: The name in `RULES` of the rule that said no; `None` when none did.
+        asking: As what a retrain was asked for; `None` when none was.
     """
 
     retrain: bool
     reason: str
     rule: str | None = None
+    asking: str | None = None
 
 
 Rule = Callable[[Project, Circumstances], str | None]
@@ -121,12 +123,12 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
         return Decision(False, f"The verdict is {verdict}: {why}")
     for name, rule in RULES.items():
         if _applies(name, asking) and (objection := rule(project, now)):
-            return Decision(False, f"{asking}, but {objection}", name)
+            return Decision(False, f"{asking}, but {objection}", name, asking)
     if asking == NIGHTLY:
-        return Decision(True, f"{asking}: {said}")
+        return Decision(True, f"{asking}: {said}", asking=asking)
     if asking == WINDOW:
         said = f"the window of {format_duration(project.retrain.every)} is over; the verdict is {verdict}."
-    return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.")
+    return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.", asking=asking)
 
 
 def _applies(rule: str, asking: str) -> bool:
@@ -228,9 +230,8 @@ def _asked(_project: Project, now: Circumstances) -> str | None:
 
 def _no_new_labels(project: Project, now: Circumstances) -> str | None:
     rules = project.retrain
-    least = (
-        1 if rules.policy == "every-window" else rules.min_new_labels
-    )  # it asks for no evidence, only for something new
+    # at every window no evidence is asked for, only something new
+    least = 1 if rules.policy == "every-window" else rules.min_new_labels
     if now.new_labels >= least:
         return None
     return (

@@ -208,7 +208,7 @@ class Governor:
         return tuple(t for t in granted if abs(now - (t.asked or t.arrived)) > (ASK_AGAIN if t.asked else UNSURE))
 
     def _told_again(self, before: Trigger) -> Outcome:
-        said = Decision(before.rule is None, before.reason, before.rule)
+        said = Decision(before.rule is None, before.reason, before.rule, asking=before.verdict)
         return Outcome(said, before.seq, (before,) if before.state == "granted" else ())
 
     # What becomes of a grant

@@ -30,7 +30,7 @@ def answering() -> Iterator[TextIO]:
     Standard output is not given back: what libraries print while the process ends must not follow the answer.
 
     Exits:
-        With the error's own code: 2 for what a person can mend, 3 conflict, 4 refused model, 5 unavailable (a full
+        With the error's own code: 2 for what a person can mend, 3 conflict, 4 a changed or untrusted model, 5 unavailable (a full
         disk too), 130 when interrupted, 1 for what is a bug or a failed run.
     """
     sys.stdout.flush()

@@ -46,6 +46,7 @@ class BrokenTable(BadData):
 class BrokenBundle(BadData):
     """A bundle that is not what was registered: it is not opened, and what served before goes on serving."""
 
+    exit_code = 4
     title = "Broken bundle"
 
 
@@ -68,13 +69,6 @@ class Conflict(TreadleError):
     exit_code = 3
     status = 409
     title = "Conflict"
-
-
-class ParityError(TreadleError):
-    """The ONNX answers differ from the trained model's: the version is refused."""
-
-    exit_code = 4
-    title = "ONNX parity"
 
 
 class Unavailable(TreadleError):

@@ -160,6 +160,16 @@ def test_sign_says_which_version_is_not_there(home):
     assert "no version 7" in one_line(done)
 
 
+def test_a_version_whose_bundle_is_not_what_was_registered_is_exit_code_4(home):
+    settings = Settings(home=home)
+    make_key(settings)
+    lost = Version("shop", 1, "run", "mlruns/bundles/shop/1", "d" * 64, "linear", {}, {}, None)
+    Ledger.open(settings).add_version(lost)
+    done = run(home, "sign", "shop", "1")
+    assert done.returncode == 4
+    assert "Register the version again" in one_line(done)
+
+
 def test_a_key_is_made_listed_and_revoked_and_the_audit_says_so(home):
     made = json.loads(
         run(home, "keys", "create", "front", "--role", "caller", "--project", "shop", "--ready", "--json").stdout

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from tests.faults.client import quantile
+from tests.faults.load import quantile
 
 EVERY_S = 0.05
 CONNECTIONS = 8  # one that waits for a good answer asks for nothing else meanwhile

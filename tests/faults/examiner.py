@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import uvloop
 
-from tests.faults.client import LOST, Connection, Reply
-from tests.faults.corpus import CANARY, Case
+from tests.faults.case import CANARY, Case
+from tests.faults.connection import LOST, Connection, Reply
 from tests.faults.installation import Installation, eventually, rows
 from tests.faults.report import Row
 from tests.faults.routes import ROUTES, Route

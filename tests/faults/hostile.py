@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from tests.faults.client import http
+from tests.faults.connection import http
 from tests.faults.traffic import PREDICT
 
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

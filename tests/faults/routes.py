@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.client import Reply
+from tests.faults.connection import Reply
 from tests.faults.installation import MODEL, columns
 
 Rows = Sequence[Mapping[str, Any]]

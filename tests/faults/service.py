@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.faults.client import Reply, ask, http
+from tests.faults.connection import Reply, ask, http
 from treadle.settings import CHECKOUT, Settings
 
 START_S = 60.0

@@ -1,6 +1,7 @@
 """Bad input, over every route that takes rows: refused in one short answer that repeats nothing; nobody else notices."""
 
-from tests.faults.corpus import cases, columnar_mutants, mutants, sample
+from tests.faults.corpus import cases, sample
+from tests.faults.mutants import columnar_mutants, mutants
 
 
 def test_corpus(served, examine, much):

@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.faults.client import Reply, http
-from tests.faults.corpus import Case
+from tests.faults.case import Case
+from tests.faults.connection import Reply, http
 from tests.faults.installation import columns
 from tests.faults.routes import ROUTES
 

@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from tests.faults.client import Figures, Load, http
+from tests.faults.connection import http
 from tests.faults.hostile import HEAD, Siege, leave, pour, silent, slow_body, slow_chunks, slow_headers, slow_reader
 from tests.faults.installation import eventually, installation_of, rows
+from tests.faults.load import Figures, Load
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, acknowledged, predicts
 

@@ -3,7 +3,7 @@
 import random
 import time
 
-from tests.faults.client import Load
+from tests.faults.load import Load
 from tests.faults.service import Service
 from tests.faults.traffic import acknowledged, predicts
 

@@ -13,8 +13,8 @@ from serving.answering.lane import MOST_ROWS
 from serving.door.limits import SMALL_BYTES
 from serving.models.champions import Champions
 from tests.faults.bystander import Bystander
-from tests.faults.client import Figures, capacity, in_time, measure
 from tests.faults.installation import MODEL, eventually
+from tests.faults.load import Figures, capacity, in_time, measure
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, acknowledged, predicts, repeated
 from treadle.ledger import carried_before

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from tests.faults.client import LOST, Load, http
-from tests.faults.corpus import mutants
+from tests.faults.connection import LOST, http
 from tests.faults.hostile import leave
 from tests.faults.installation import installation_of
+from tests.faults.load import Load
+from tests.faults.mutants import mutants
 from tests.faults.routes import ROUTES
 from tests.faults.service import Service
 from tests.faults.traffic import FEEDBACK, acknowledged, predicts

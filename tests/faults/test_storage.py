@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.faults.client import Load
-from tests.faults.corpus import CANARY
+from tests.faults.case import CANARY
 from tests.faults.installation import MODEL, eventually, installation_of
+from tests.faults.load import Load
 from tests.faults.service import Service
 from tests.faults.test_swaps import answers_of
 from tests.faults.traffic import FEEDBACK, acknowledged, predicts

@@ -8,8 +8,8 @@ import time
 import pytest
 from sqlalchemy import text
 
-from tests.faults.client import Figures, Load
 from tests.faults.installation import MODEL, Installation, eventually, graph, graph_of_nan, installation_of, rows
+from tests.faults.load import Figures, Load
 from tests.faults.service import Service
 from tests.faults.traffic import PREDICT, is_mixed, predicts
 from treadle.ledger import Ledger

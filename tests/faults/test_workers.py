@@ -5,8 +5,8 @@ import time
 
 import psutil
 
-from tests.faults.client import Load, Outcome
 from tests.faults.installation import eventually, installation_of
+from tests.faults.load import Load, Outcome
 from tests.faults.report import Row
 from tests.faults.service import Service
 from tests.faults.traffic import acknowledged, predicts

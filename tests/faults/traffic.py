@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tests.faults.client import Make, Outcome, Reply, http
+from tests.faults.connection import Reply, http
 from tests.faults.installation import MODEL, STEP, rows
+from tests.faults.load import Make, Outcome
 
 PREDICT = f"/v1/models/{MODEL}/predict"
 FEEDBACK = f"/v1/models/{MODEL}/feedback"

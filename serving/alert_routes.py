@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request
 
-from serving.door.access import Denied, Principal, principal_of
+from serving.door.access import asking
 from treadle.ledger import AlertBook, Ledger
 from treadle.project import AlertKind
 
@@ -27,7 +27,7 @@ def add(app: FastAPI, ledger: Ledger) -> None:
 
     @app.post("/v1/models/{name}/alerts/{alert}/acknowledge", tags=["alerts"], summary="Take an alert upon oneself")
     def acknowledge(request: Request, name: str, alert: Annotated[int, Path(ge=1, lt=MOST_NUMBER)]) -> dict[str, Any]:
-        who = _who(request)
+        who = asking(request.scope)
         book.acknowledge(alert, who.name, name, who.key_id)
         return {"alert": alert, "acknowledged_by": who.name}
 
@@ -38,13 +38,6 @@ def add(app: FastAPI, ledger: Ledger) -> None:
         hours: Annotated[float, Query(ge=0, le=8784, description="For so long; 0 ends a silence.")],
         kind: AlertKind | None = None,
     ) -> dict[str, Any]:
-        who, until = _who(request), datetime.now(UTC) + timedelta(hours=hours)
+        who, until = asking(request.scope), datetime.now(UTC) + timedelta(hours=hours)
         book.silence(name, kind, until, who.name, who.key_id)
         return {"project": name, "kind": kind, "until": until.isoformat() if hours else None}
-
-
-def _who(request: Request) -> Principal:
-    who = principal_of(request.scope)
-    if who is None:
-        raise Denied("no key")
-    return who

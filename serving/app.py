@@ -19,7 +19,7 @@ from serving.answering import predict_routes
 from serving.answering.lane import Lane
 from serving.answering.predict import Endpoints
 from serving.answering.writer import LedgerWriter
-from serving.door.access import COOKIE, Access, Denied, Principal, principal_of
+from serving.door.access import COOKIE, Access, Principal, asking, principal_of
 from serving.door.admission import Admission
 from serving.door.guard import Guard
 from serving.door.http import Deadlines
@@ -224,12 +224,12 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(request: Request) -> JSONResponse:
-        who = _viewer(request)
+        who = asking(request.scope)
         return JSONResponse(describe(app, {name: m for name, m in champions.models.items() if who.sees(name)}))
 
     @app.get("/console.json", include_in_schema=False)
     def console_data(request: Request) -> dict[str, Any]:
-        who = _viewer(request)
+        who = asking(request.scope)
         return {
             "models": _seen(request, overview(champions, ledger, settings)),
             "alerts": [alert for alert in open_alerts(ledger) if who.sees(alert["project"])],
@@ -244,17 +244,9 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
     app.mount("/reports", StaticFiles(directory=settings.reports_dir, html=True), name="reports")
 
 
-def _viewer(request: Request) -> Principal:
-    """Who asks, on routes that the guard opens to nobody without a key."""
-    who = principal_of(request.scope)
-    if who is None:
-        raise Denied("no key")
-    return who
-
-
 def _seen(request: Request, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of the models that whoever asks may know of."""
-    who = _viewer(request)
+    who = asking(request.scope)
     return [model for model in models if who.sees(model["name"])]
 
 

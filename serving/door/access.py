@@ -276,5 +276,12 @@ def principal_of(scope: Mapping[str, Any]) -> Principal | None:
 
 
 def asking(scope: Mapping[str, Any]) -> Principal:
-    """Who asks, where somebody must be named: whoever is at this machine, if nobody said."""
-    return principal_of(scope) or ANYBODY_HERE
+    """Who asks, on routes that the guard opens to nobody without a key.
+
+    Raises:
+        Denied: Nobody said; the guard should have.
+    """
+    who = principal_of(scope)
+    if who is None:
+        raise Denied("no key")
+    return who

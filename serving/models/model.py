@@ -73,7 +73,7 @@ class ServedModel:
         return self.session.run(self.typed.inputs(rows))
 
     def shape_answer(self, answer: np.ndarray) -> list[dict[str, Any]]:
-        """Answers as callers get them: `prediction`, and `probabilities` by class."""
+        """Answers, (n,) or (n, n_classes), as callers get them: `prediction`, and `probabilities` by class."""
         classes = self.manifest.classes
         if classes is None:
             return [{"prediction": value} for value in answer.tolist()]

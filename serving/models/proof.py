@@ -151,7 +151,7 @@ def check_answer(manifest: Manifest, values: np.ndarray, what: str) -> None:
 
     Args:
         manifest: Says how many classes there are.
-        values: As the child gave them.
+        values: As the child gave them, (n,) or (n, n_classes).
         what: What the rows are called.
 
     Raises:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.answering.predict import Endpoints
-from serving.door.access import principal_of
+from serving.door.access import asking, principal_of
 from serving.door.limits import whole_body
 from serving.problem_details import BadRequest, v2_error
 from serving.protocols.v2 import EXTENSIONS, OpenInference, metadata_of
@@ -100,9 +100,9 @@ class V2Routes:
             for name, model in sorted(self._champions.models.items())
         ]
         silent = [{"name": name, "state": "UNAVAILABLE", "reason": why} for name, why in sorted(self._silent().items())]
-        who = principal_of(request.scope)
+        who = asking(request.scope)
         listed = models if wanted.ready else models + silent
-        return _json([model for model in listed if who is not None and who.sees(model["name"])])
+        return _json([model for model in listed if who.sees(model["name"])])
 
 
 class IndexRequest(msgspec.Struct):

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.door.access import asking, principal_of
+from serving.door.access import asking
 from serving.ready.work import Asked, ReadyModels
 from treadle.capabilities import Capability
 from treadle.capabilities.jobs import MOST_INPUTS, Job, Jobs
@@ -81,8 +81,8 @@ def _told(request: Request, settings: Settings) -> dict[str, Any]:
     """A job as its owner sees it."""
     jobs = Jobs(settings)
     job = jobs.read(request.path_params["job"])
-    who = principal_of(request.scope)
-    if who is None or (who.key_id != job.key_id and who.role < int(Role.ADMIN)):
+    who = asking(request.scope)
+    if who.key_id != job.key_id and who.role < int(Role.ADMIN):
         raise NotFound("There is no job of that id; jobs are kept for a week.")
     job = _followed(jobs, job, settings)
     said = {"id": job.id, "capability": job.capability, "state": job.state, "inputs": job.inputs, "done": job.done}

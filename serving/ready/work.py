@@ -55,6 +55,40 @@ class Said:
     answers: list[Any]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A request while it is answered.
+
+    Attributes:
+        request: The caller's.
+        capability: What is asked.
+        asked: Of what, and how.
+        client: Whose form the request has.
+        begun: When, by the performance counter.
+    """
+
+    request: Request
+    capability: str
+    asked: Asked
+    client: Client
+    begun: float
+
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self.begun
+
+    def row(
+        self, entry: Entry, outcome: str, cpu_seconds: float, seconds: float, confidence: float | None,
+        facts: dict[str, float],
+    ) -> ReadyCall:  # fmt: skip
+        """Its line in the ledger."""
+        who = asking(self.request.scope)
+        return ReadyCall(
+            self.request.state.request_id, self.capability, entry.model, entry.version, who.key_id, who.name,
+            self.client, outcome, len(self.asked.inputs), cpu_seconds, seconds, confidence, facts,
+        )  # fmt: skip
+
+
 class ReadyModels:
     """The ready models of this worker.
 
@@ -95,16 +129,10 @@ class ReadyModels:
         Raises:
             TreadleError: There is no answer.
         """
-        begun = time.perf_counter()
+        call = _Call(request, capability, asked, client, time.perf_counter())
         with self.admission.admitted():
-            entry, answering = await self._begin(request, capability, asked)
-            try:
-                done = await asyncio.wrap_future(answering)
-            except TreadleError as error:
-                await self._failed(request, capability, entry, asked, client, begun, error, answering)
-                raise
-            mark("infer")
-            await self._answered(request, capability, entry, asked, client, done, begun)
+            entry, answering = await self._begin(call)
+            done = await self._ended(call, entry, answering)
         return Said(request.state.request_id, entry, done, _unpack(done.answers))
 
     async def stream(
@@ -119,7 +147,7 @@ class ReadyModels:
         Raises:
             TreadleError: There is no first piece.
         """
-        begun = time.perf_counter()
+        call = _Call(request, capability, asked, client, time.perf_counter())
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
         enough = threading.Event()
@@ -127,13 +155,13 @@ class ReadyModels:
         def put(piece: bytes | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        entry, answering = await self._begin(request, capability, asked, put, enough)
+        entry, answering = await self._begin(call, put, enough)
         answering.add_done_callback(lambda _: put(None))
         first = await pieces.get()
         if first is None and answering.exception() is not None:
             error = answering.exception()
             if isinstance(error, TreadleError):
-                await self._failed(request, capability, entry, asked, client, begun, error, answering)
+                await self._failed(call, entry, error, answering)
             assert error is not None  # noqa: S101 - just looked at
             raise error
         took: list[Done] = []
@@ -147,7 +175,7 @@ class ReadyModels:
                         piece = await pieces.get()
             finally:  # a task, since whoever does not listen any more has this one cancelled
                 enough.set()
-                ending = asyncio.create_task(self._ended(request, capability, entry, asked, client, begun, answering))
+                ending = asyncio.create_task(self._ended(call, entry, answering))
                 self._endings.add(ending)
                 ending.add_done_callback(self._forget)
             took.append(await ending)
@@ -160,55 +188,47 @@ class ReadyModels:
             ending.exception()  # who listened was told; who did not must not be logged as a surprise
 
     async def _begin(
-        self, request: Request, capability: str, asked: Asked, on_piece: Callable[[bytes], None] | None = None,
-        enough: threading.Event | None = None,
-    ) -> tuple[Entry, Answering]:  # fmt: skip
-        note_ready(capability)
+        self, call: _Call, on_piece: Callable[[bytes], None] | None = None, enough: threading.Event | None = None
+    ) -> tuple[Entry, Answering]:
+        note_ready(call.capability)
+        asked = call.asked
         try:
-            self.take(request, len(asked.inputs))
+            self.take(call.request, len(asked.inputs))
             entry, answering = await asyncio.to_thread(
-                self.pool.ask, capability, asked.inputs, asked.parameters,
+                self.pool.ask, call.capability, asked.inputs, asked.parameters,
                 model=asked.model, on_piece=on_piece, enough=enough,
             )  # fmt: skip
         except TreadleError as error:
-            self._metrics.ready_failed(capability, "", error.status)
+            self._metrics.ready_failed(call.capability, "", error.status)
             raise
-        note_ready(capability, entry.model)
+        note_ready(call.capability, entry.model)
         return entry, answering
 
-    async def _ended(
-        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, begun: float,
-        answering: Answering,
-    ) -> Done:  # fmt: skip
+    async def _ended(self, call: _Call, entry: Entry, answering: Answering) -> Done:
+        """What a call came to, once it is counted and in the ledger.
+
+        Raises:
+            TreadleError: There is no answer.
+        """
         try:
             done = await asyncio.wrap_future(answering)
         except TreadleError as error:
-            await self._failed(request, capability, entry, asked, client, begun, error, answering)
+            await self._failed(call, entry, error, answering)
             raise
-        await self._answered(request, capability, entry, asked, client, done, begun)
+        mark("infer")
+        await self._answered(call, entry, done)
         return done
 
-    async def _answered(
-        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, done: Done, begun: float
-    ) -> None:
-        note_rows(len(asked.inputs))
-        await self._keep(
-            _call(request, capability, entry, asked, client, ANSWERED, done.cpu_seconds, done.seconds,
-                  done.confidence, done.facts)
-        )  # fmt: skip
-        self._metrics.ready_answered(
-            capability, entry.model, len(asked.inputs), time.perf_counter() - begun, done.cpu_seconds
-        )
+    async def _answered(self, call: _Call, entry: Entry, done: Done) -> None:
+        inputs = len(call.asked.inputs)
+        note_rows(inputs)
+        await self._keep(call.row(entry, ANSWERED, done.cpu_seconds, done.seconds, done.confidence, done.facts))
+        self._metrics.ready_answered(call.capability, entry.model, inputs, call.seconds(), done.cpu_seconds)
 
-    async def _failed(
-        self, request: Request, capability: str, entry: Entry, asked: Asked, client: Client, begun: float,
-        error: TreadleError, answering: Answering,
-    ) -> None:  # fmt: skip
-        seconds = time.perf_counter() - begun
-        self._metrics.ready_failed(capability, entry.model, error.status)
-        await self._keep(
-            _call(request, capability, entry, asked, client, error.title, answering.cpu_seconds, seconds, None, {})
-        )
+    async def _failed(self, call: _Call, entry: Entry, error: TreadleError, answering: Answering) -> None:
+        seconds = call.seconds()
+        self._metrics.ready_failed(call.capability, entry.model, error.status)
+        await self._keep(call.row(entry, error.title, answering.cpu_seconds, seconds, None, {}))
 
     async def _keep(self, call: ReadyCall) -> None:
         try:
@@ -216,14 +236,3 @@ class ReadyModels:
         except SQLAlchemyError as error:
             raise Unavailable("The ledger does not answer; nothing was answered.") from error
         mark("ledger")
-
-
-def _call(
-    request: Request, capability: str, entry: Entry, asked: Asked, client: Client, outcome: str, cpu_seconds: float,
-    seconds: float, confidence: float | None, facts: dict[str, float],
-) -> ReadyCall:  # fmt: skip
-    who = asking(request.scope)
-    return ReadyCall(
-        request.state.request_id, capability, entry.model, entry.version, who.key_id, who.name, client, outcome,
-        len(asked.inputs), cpu_seconds, seconds, confidence, facts,
-    )  # fmt: skip

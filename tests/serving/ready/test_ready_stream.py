@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from serving.door.access import ANYBODY_HERE
 from serving.door.admission import Admission
 from serving.door.quota import Quota
 from serving.ready.work import Asked, ReadyModels
@@ -65,7 +66,7 @@ def make(tmp_path):
 
 
 def request():
-    return SimpleNamespace(scope={"state": {"principal": None}}, state=SimpleNamespace(request_id="one"))
+    return SimpleNamespace(scope={"state": {"principal": ANYBODY_HERE}}, state=SimpleNamespace(request_id="one"))
 
 
 async def begin(ready):

@@ -6,6 +6,7 @@ from prefect.artifacts import create_table_artifact
 
 from tasks.step import step
 from treadle.errors import BadProject, nearest
+from treadle.families import check_families
 from treadle.models.tracking import log_dataset
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
@@ -21,11 +22,16 @@ def load_data(turn: Turn) -> Rows:
 
     Returns:
         The snapshot; its digest is logged to MLflow as the run's dataset.
+
+    Raises:
+        NotFound: `train.families` names one that is not there.
+        BadProject: It names one that does not learn the problem, or a group for fairness is no column.
     """
     settings = Settings()
     project = load_project(turn.project, settings)
     schema = load_schema(project)
     _check_group(project, schema)
+    check_families(project.train.families, project.problem)
     frame = conform(read_table(project.source, project.data.query), schema)
     rows = Rows(snapshot(frame, settings, project.name), len(frame), digest(frame))
     schema.save(turn.path("schema.json"))

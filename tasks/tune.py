@@ -58,19 +58,18 @@ def tune_families(
         )
         return search(spec, _bar(project.name, wanted, spec.metric))
 
-    if trials is not None or champion is None:
-        result = run(trials or project.tune.trials)
-        kind, why = "asked" if trials else "full", f"{trials} trials, as asked." if trials else "The first version."
-    elif why := _lost_before(ledger, project, champion):
-        result, kind = run(project.tune.trials), "full"
+    plan = project.tune
+    if trials:
+        result, kind, why = run(trials), "asked", f"{trials} trials, as asked."
+    elif champion is None:
+        result, kind, why = run(plan.trials), "full", "The first version."
+    elif lost := _lost_before(ledger, project, champion):
+        result, kind, why = run(plan.trials), "full", lost
     else:
-        result, kind, why = run(project.tune.retrain_trials), "warm", f"Warm, from version {champion.version}."
+        result, kind, why = run(plan.retrain_trials), "warm", f"Warm, from version {champion.version}."
         if short := _disappoints(settings, turn, rows, parts, project, champion, result):
-            result, kind, why = (
-                run(max(project.tune.trials, project.tune.retrain_trials)),
-                "full",
-                f"Searched in full: {short}.",
-            )
+            more = max(plan.trials, plan.retrain_trials)
+            result, kind, why = run(more), "full", f"Searched in full: {short}."
     turn.write("search.json", {"kind": kind, "why": why})
     set_tags(settings, turn.run_id, {"search": f"{kind}: {why}"})
     _show(settings, turn, project.name, result, why)

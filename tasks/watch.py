@@ -56,32 +56,13 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     found = seen.found
     report = _report(settings, project, schema, reference, seen.rows, found, moment)
     here = VerdictRow(
-        champion.version,
-        found.verdict,
-        found.reason,
-        len(seen.rows),
-        seen.labelled,
-        found.figures(),
-        report,
-        moment,
+        champion.version, found.verdict, found.reason, len(seen.rows), seen.labelled, found.figures(), report, moment
     )
     ledger.record_verdict(name, here)
     _show(name, settings, found, here)
     if settings.ledger_retention_days is not None:
         ledger.prune(datetime.now(UTC) - timedelta(days=settings.ledger_retention_days))
-    return {
-        "project": name,
-        "version": champion.version,
-        "verdict": found.verdict,
-        "reason": found.reason,
-        "window": {"rows": len(seen.rows), "labelled": seen.labelled, "answered_again": seen.again},
-        "columns": [
-            {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
-            for c in found.columns
-        ],
-        **{key: found.figures()[key] for key in ("quality", "findings", "false_alarm_rate", "persistence")},
-        "report": report,
-    }
+    return {"project": name, "version": champion.version, **seen.figures(), "report": report}
 
 
 @dataclass(frozen=True)
@@ -99,6 +80,20 @@ class Seen:
     labelled: int
     again: int
     found: Judgement
+
+    def figures(self) -> dict[str, Any]:
+        """What is told of a look, as JSON holds it."""
+        found, figures = self.found, self.found.figures()
+        return {
+            "verdict": found.verdict,
+            "reason": found.reason,
+            "window": {"rows": len(self.rows), "labelled": self.labelled, "answered_again": self.again},
+            "columns": [
+                {"name": c.name, "statistic": c.statistic, "threshold": c.threshold, "drifted": c.drifted}
+                for c in found.columns
+            ],
+            **{key: figures[key] for key in ("quality", "findings", "false_alarm_rate", "persistence")},
+        }
 
 
 def look_at(

@@ -67,9 +67,8 @@ class FaceRegister:
             BadData: The collection or the person cannot have that name, or there is no note of the consent.
         """
         kept = self._collection(collection)
-        with (
-            self._ledger.change() as connection
-        ):  # first the record: nobody is enrolled whom the audit knows nothing of
+        # first the record: nobody is enrolled whom the audit knows nothing of
+        with self._ledger.change() as connection:
             record(connection, by, "enroll face", collection, None, self._digest(name), key_id=key_id)
             person = kept.enroll(name, descriptors, consent, by, model)
         return _row(collection, person)

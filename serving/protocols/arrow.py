@@ -92,7 +92,9 @@ def require() -> None:
         BadRequest: The extra is not installed.
     """
     if importlib.util.find_spec("arro3") is None or importlib.util.find_spec("arro3.io") is None:
-        raise BadRequest('This service reads JSON only; `pip install "treadle[arrow]"` adds Arrow and Parquet.', 415)
+        raise BadRequest(
+            "This service reads JSON only; `pip install '.[arrow]'` in its checkout adds Arrow and Parquet.", 415
+        )
 
 
 def answer_form(accept: str, body_type: str) -> str:

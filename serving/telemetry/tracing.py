@@ -38,7 +38,7 @@ def open_tracing(settings: Settings) -> Tracing | None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("TREADLE_OTEL_ENDPOINT is set, but there are no traces: pip install 'treadle[telemetry]'")
+        log.warning("TREADLE_OTEL_ENDPOINT is set, but there are no traces: pip install '.[telemetry]'")
         return None
     facts = {"service.name": "treadle", "service.version": __version__, "process.pid": os.getpid()}
     provider = TracerProvider(resource=Resource.create(facts))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from treadle.errors import BadData, BadProject, NotFound
-from treadle.families import FAMILIES, load_family
+from treadle.families import FAMILIES, check_families, load_family
 from treadle.families.storage import load_model, save_model
 from treadle.models.onnx_export import check_parity, frame_to_inputs, pack, run_onnx
 from treadle.models.packing import Packer
@@ -192,6 +192,13 @@ def test_a_class_without_rows_is_named(toy):
             schema=schema,
             metric="auc",
         )
+
+
+def test_a_family_that_does_not_learn_the_problem_is_refused(monkeypatch):
+    monkeypatch.setattr("treadle.families.linear.Linear.problems", frozenset({"tabular-regression"}))
+    check_families(["linear", "forest"], "tabular-regression")
+    with pytest.raises(BadProject, match="'linear' does not learn tabular-classification; these do: gradient-boosting"):
+        check_families(["forest", "linear"], "tabular-classification")
 
 
 def test_unknown_family_suggests_the_nearest():

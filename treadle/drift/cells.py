@@ -74,7 +74,7 @@ def category_cells(normal: np.ndarray, current: np.ndarray, known: int, own: np.
 
 
 def category_numbers(normal: pd.Series, current: pd.Series) -> tuple[np.ndarray, np.ndarray, int]:
-    """Categories as numbers: 0 for missing, then those of the reference, then others; and how many the reference has."""
+    """Categories as numbers, (n,) and (m,): 0 for missing, then those of the reference, then others; and how many the reference has."""
     texts = pd.concat([normal.astype("str"), current.astype("str")], ignore_index=True)
     codes, _ = pd.factorize(texts.mask(texts == ""), use_na_sentinel=True)
     codes = codes + 1

@@ -20,7 +20,7 @@ MOST_ROWS = 20_000  # of a window; more say nothing new: chance is then 0.01, an
 
 
 def thinned(rows: int) -> np.ndarray:
-    """Which rows of a window are looked at: all, or evenly spread ones."""
+    """Positions (n,) of the rows of a window that are looked at: all, or `MOST_ROWS` evenly spread ones."""
     return np.arange(rows) if rows <= MOST_ROWS else np.linspace(0, rows - 1, MOST_ROWS).astype(np.int64)
 
 

@@ -60,14 +60,8 @@ def judge(
         (compare_targets(reference, window, classes=classes), ANSWERS),
     )
     found = [finding for comparisons, level in families for finding in findings(comparisons, level)]
-    quality, lost = None, []
-    if len(window.losses) >= watch.min_labelled and len(reference.losses) >= 2:
-        null = Null(reference, window, seed)
-        whole = compare_losses(reference, window, null, seed)
-        quality, certain = settle_loss(whole, reference, window, seed, watch.min_labelled)
-        told = [column for column in columns if column.name not in untold]  # a slice is told by its value
-        slices = compare_slices(reference, window, told, null)
-        lost = [_of_quality(quality, certain=certain), *(_beyond_all(slices, quality) if is_lost(quality) else slices)]
+    told = [column for column in columns if column.name not in untold]  # a slice is told by its value
+    quality, lost = _quality(reference, window, told, watch, seed)
     found = [_dated(f, past, at) for f in [*extra(reference, window, columns), *found, *lost]]
     rate, blocks = quiet_rate(families)
     judged = Judgement("ok", "", _by_column(found), quality, tuple(found), rate, blocks)
@@ -95,6 +89,22 @@ def _finite(reference: Reference, window: Window) -> tuple[Reference, Window, in
     )
     known = np.isfinite(window.losses)
     return reference, window.judged_by(known), int((~known).sum())
+
+
+def _quality(
+    reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int
+) -> tuple[Quality | None, list[Finding]]:
+    """The loss, of all rows and of the slices by some columns; `None` and nothing where labels are too few to tell."""
+    if len(window.losses) < watch.min_labelled or len(reference.losses) < 2:
+        return None, []
+    null = Null(reference, window, seed)
+    whole = compare_losses(reference, window, null, seed)
+    quality, certain = settle_loss(whole, reference, window, seed, watch.min_labelled)
+    slices = compare_slices(reference, window, columns, null)
+    return quality, [
+        _of_quality(quality, certain=certain),
+        *(_beyond_all(slices, quality) if is_lost(quality) else slices),
+    ]
 
 
 def _of_quality(quality: Quality, *, certain: bool) -> Finding:

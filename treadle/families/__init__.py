@@ -5,11 +5,13 @@ Other packages add families by the entry point group `treadle.families`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from treadle.errors import NotFound, nearest
+from treadle.errors import BadProject, NotFound, nearest
 from treadle.families.protocol import Family, Fitted
+from treadle.problems import load_problem
 
 FAMILIES = {
     "linear": "treadle.families.linear:Linear",
@@ -18,7 +20,7 @@ FAMILIES = {
     "mlp": "treadle.families.mlp:Mlp",
 }
 
-__all__ = ["FAMILIES", "Family", "Fitted", "load_family"]
+__all__ = ["FAMILIES", "Family", "Fitted", "check_families", "load_family"]
 
 
 def load_family(name: str) -> Family:
@@ -35,3 +37,17 @@ def load_family(name: str) -> Family:
         return outside[name].load()()  # type: ignore[no-any-return]
     known = [*FAMILIES, *outside]
     raise NotFound(f"No family '{name}'.{nearest(name, known)} Known: {', '.join(known)}. (train.families)")
+
+
+def check_families(names: Iterable[str], problem: str) -> None:
+    """Refuse families that are not there, or do not learn a problem, before anything is fitted.
+
+    Raises:
+        NotFound: There is no such problem, or no family of a name; the nearest is suggested.
+        BadProject: One does not learn the problem; the message names those of ours that do.
+    """
+    load_problem(problem)
+    for name in names:
+        if problem not in load_family(name).problems:
+            able = ", ".join(known for known in FAMILIES if problem in load_family(known).problems)
+            raise BadProject(f"The family '{name}' does not learn {problem}; these do: {able}. (train.families)")

@@ -24,7 +24,6 @@ class Forest:
 
     name = "forest"
     problems = frozenset({"tabular-regression", "tabular-classification"})
-    flavor = "sklearn"
 
     def defaults(self, problem: Problem) -> dict[str, Any]:  # noqa: ARG002 - the protocol's shape
         """A hundred trees."""

@@ -30,7 +30,6 @@ class GradientBoosting:
 
     name = "gradient-boosting"
     problems = frozenset({"tabular-regression", "tabular-classification"})
-    flavor = "sklearn"
 
     def defaults(self, problem: Problem) -> dict[str, Any]:
         """For regression LightGBM's own tree and a loss that fits the target; for classes smaller trees on fewer columns."""

@@ -22,7 +22,6 @@ class Linear:
 
     name = "linear"
     problems = frozenset({"tabular-regression", "tabular-classification"})
-    flavor = "sklearn"
 
     def defaults(self, problem: Problem) -> dict[str, Any]:  # noqa: ARG002 - the protocol's shape
         """A mild penalty."""

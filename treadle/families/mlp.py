@@ -24,7 +24,6 @@ class Mlp:
 
     name = "mlp"
     problems = frozenset({"tabular-regression", "tabular-classification"})
-    flavor = "sklearn"
 
     def defaults(self, problem: Problem) -> dict[str, Any]:  # noqa: ARG002 - the protocol's shape
         """64 units a layer."""

@@ -31,11 +31,15 @@ class Fitted:
 
 
 class Family(Protocol):
-    """One kind of model."""
+    """One kind of model.
+
+    Attributes:
+        name: As project.yaml has it.
+        problems: The problems that it learns, by name.
+    """
 
     name: str
     problems: frozenset[str]
-    flavor: str
 
     def defaults(self, problem: Problem) -> dict[str, Any]:
         """Parameters that a practitioner would start from."""

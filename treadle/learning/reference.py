@@ -44,7 +44,7 @@ def make_reference(
         seed: Seed of the folds.
 
     Returns:
-        The reference; the judged rows; and their out-of-fold answers.
+        The reference; the judged rows, n of them; and their out-of-fold answers, (n,) or (n, n_classes).
     """
     timed = schema.time is not None
     ordered = learned.sort_values(AT, kind="stable") if timed else learned.sample(frac=1, random_state=seed)

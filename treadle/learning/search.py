@@ -145,6 +145,7 @@ def search(spec: SearchSpec, progress: Callable[[Progress], None] | None = None)
 
     Raises:
         NotFound: An unknown family or problem.
+        BadProject: A family does not learn the problem.
         BadData: Every trial failed; the message is the first one's reason.
         Unavailable: Every search process died, or the folder cannot be written.
     """
@@ -164,12 +165,11 @@ def search(spec: SearchSpec, progress: Callable[[Progress], None] | None = None)
 
 
 def _search(spec: SearchSpec, progress: Callable[[Progress], None], started: float) -> SearchResult:
-    from treadle.families import load_family
+    from treadle.families import check_families
     from treadle.learning import study as studies
     from treadle.learning.searchers import search_beside
 
-    for family in spec.families:
-        load_family(family)  # an unknown name is told of here, not by processes
+    check_families(spec.families, spec.problem)  # told of here, not by processes
     study = studies.open_study(spec)
     studies.fail_stale(study, spec)
     before = studies.count_spent(study)

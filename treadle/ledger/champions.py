@@ -132,7 +132,11 @@ def _write_champion(
 
 
 def check_lease(connection: Connection, model: str, fence: int) -> None:
-    """Refuse who was taken for dead. The row stays locked, so that nobody takes the lease over before the commit."""
+    """Refuse who was taken for dead. The row stays locked, so that nobody takes the lease over before the commit.
+
+    Raises:
+        Conflict: The lease was taken over.
+    """
     held = select(leases.c.fence).where(leases.c.model == model).with_for_update()
     newest = connection.execute(held).scalar()
     if newest != fence:

@@ -213,6 +213,17 @@ def check_parity(
 
     A difference of 1e-4 is allowed on probabilities, and 1e-4 × (|prediction| + standard deviation of the target) on
     regression: a relative bound would refuse healthy models near zero.
+
+    Args:
+        model: The fitted pipeline.
+        onnx_bytes: The same as ONNX.
+        frame: Rows to compare on, (n, columns), conformed.
+        schema: Says the features, and whether there are classes.
+        problem: Has the pipeline answer.
+        y_std: Standard deviation of the target, in its unit.
+
+    Raises:
+        TreadleError: The two answer in different shapes.
     """
     ours = problem.predict(model, frame)
     theirs = run_onnx(onnx_bytes, frame_to_inputs(frame, schema.features))
@@ -225,5 +236,5 @@ def check_parity(
 
 
 def run_onnx(onnx_bytes: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Run a model once, float64 out."""
+    """Run a model once on inputs of n rows: its first output as float64, (n,), (n, 1) or (n, n_classes)."""
     return np.asarray(open_session(onnx_bytes).run(None, dict(inputs))[0], dtype=np.float64)

@@ -34,7 +34,13 @@ class Metric:
 
 
 class Problem(Protocol):
-    """A kind of ML. Answers have shape (n,) for regression and (n, n_classes), rows summing to 1, otherwise."""
+    """A kind of ML. Answers have shape (n,) for regression and (n, n_classes), rows summing to 1, otherwise.
+
+    Attributes:
+        name: As project.yaml has it.
+        metrics: Its metrics by name.
+        default_metric: What decides where a project does not say.
+    """
 
     name: str
     metrics: Mapping[str, Metric]
@@ -45,21 +51,21 @@ class Problem(Protocol):
         ...
 
     def predict(self, model: Any, X: pd.DataFrame) -> np.ndarray:
-        """The model's answers."""
+        """The model's answers to rows (n, columns), float64."""
         ...
 
     def baseline(self, y_train: np.ndarray, n: int) -> np.ndarray:
-        """The answers of somebody who knows the training target and no feature."""
+        """The answers to n rows of somebody who knows the encoded training target (n_train,) and no feature."""
         ...
 
     def row_losses(self, metric: str, y: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """The loss of each row (n,), lower is better, that stands for the metric."""
+        """The loss of each row (n,), lower is better, that stands for the metric; of an encoded target (n,) and answers."""
         ...
 
     def intervals(
         self, metric: str, y: np.ndarray, answer: np.ndarray, seed: int, samples: int = 500
     ) -> tuple[float, float]:
-        """A 95 % percentile bootstrap interval of the metric."""
+        """A 95 % percentile bootstrap interval of the metric: low and high, in its unit; `samples` resamples of rows."""
         ...
 
 

@@ -35,6 +35,11 @@ def expected_class_losses(metric: str, chances: np.ndarray, answer: np.ndarray) 
 def expected_class_metric(metric: str, chances: np.ndarray, answer: np.ndarray) -> float:
     """A classification metric's expected value; `nan` where it has none.
 
+    Args:
+        metric: Its name.
+        chances: Calibrated probabilities of the classes (n, n_classes), rows sum to 1.
+        answer: The model's own (n, n_classes).
+
     Raises:
         KeyError: It is a metric that no estimate is known for.
     """

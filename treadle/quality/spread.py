@@ -47,7 +47,7 @@ def measure_spread(error: Callable[[np.ndarray], float], rows: int, *, timed: bo
     """Cut the reference into blocks of several lengths, and see how far estimate and truth are apart in each.
 
     Args:
-        error: Takes row numbers, gives estimate minus truth of these rows; `nan` where either is not known.
+        error: Takes row numbers (n,), gives estimate minus truth of these rows; `nan` where either is not known.
         rows: Rows of the reference, in time order where there is time.
         timed: Whether their order means time; else blocks are drawn at random, several times.
         seed: Seed of the draws.

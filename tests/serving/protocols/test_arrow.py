@@ -294,7 +294,7 @@ def test_without_the_extra_it_says_what_to_install(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "arro3", None)
     reply = ask(client, body(table(8)))
     refused(reply, 415)
-    assert "treadle[arrow]" in reply.json()["detail"]
+    assert "pip install '.[arrow]'" in reply.json()["detail"]
 
 
 def test_the_accepted_form():

@@ -1,7 +1,8 @@
 """What the service writes to standard error: one line an event, JSON for machines, text where a person looks.
 
 A line holds no caller's data: routes are patterns, and of an exception it has the type and the places, not the message,
-which may repeat a value. Control characters are escaped, so no line can be made up.
+which may repeat a value. Control characters are escaped, so no line can be made up. The records are the standard library's,
+since those of uvicorn, SQLAlchemy and Alembic are too; what has to be kept out of a line would be ours with structlog as well.
 """
 
 from __future__ import annotations

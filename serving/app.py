@@ -22,7 +22,7 @@ from serving.answering.writer import LedgerWriter
 from serving.door.access import COOKIE, Access, Denied, Principal, principal_of
 from serving.door.admission import Admission
 from serving.door.guard import Guard
-from serving.door.http import Deadlines
+from serving.door.http import Deadlines, most_connections
 from serving.door.quota import Quota
 from serving.door.routes import TRAINER
 from serving.door.sessions import add_sessions
@@ -88,6 +88,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
             "lane": None if journal.durable else Lane(champions, journal, metrics, releases, tracing),
             "guard": guard,
+            "most_connections": most_connections(),
         }
         judging.cancel()
         resting.cancel()

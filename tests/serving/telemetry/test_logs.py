@@ -34,10 +34,13 @@ def handler():
     before, level = root.handlers[:], root.level
     callers = logging.getLogger("uvicorn.error")
     filters, callers.filters[:] = callers.filters[:], []
+    server, passes = callers.parent, callers.parent.propagate
+    server.propagate = True  # a test that ran uvicorn with its own log has turned that off
     hooks = sys.excepthook, threading.excepthook, logging.raiseExceptions
     yield
     root.handlers[:] = before
     callers.filters[:] = filters
+    server.propagate = passes
     root.setLevel(level)
     sys.excepthook, threading.excepthook, logging.raiseExceptions = hooks
     logging.captureWarnings(capture=False)

@@ -18,7 +18,7 @@ from sqlalchemy import delete, select, text
 from treadle.errors import BadProject, Unavailable
 from treadle.ledger import Drain, Ledger
 from treadle.ledger.audit import record
-from treadle.ledger.journal import SUFFIX
+from treadle.ledger.segment import SUFFIX
 from treadle.ledger.tables import early_labels, feedback, predictions, set_aside, shadow_answers
 from treadle.ledger.words import take_out
 from treadle.mentions import Mentions

@@ -14,6 +14,7 @@ from tests.faults.installation import MODEL, eventually, installation_of
 from tests.faults.service import Service
 from tests.faults.test_swaps import answers_of
 from tests.faults.traffic import FEEDBACK, acknowledged, predicts
+from treadle.ledger.journal import read_frames
 
 RATE = 100.0
 
@@ -230,7 +231,8 @@ def test_a_journal_that_cannot_be_read_whole(installation, row):
     own = acknowledged(load.outcomes)
     journals = sorted(installation.settings.journal_dir.glob("*.journal"))
     for path in journals:
-        with path.open("ab") as file:
+        with path.open("r+b") as file:
+            file.seek(max((end for end, _ in read_frames(path.read_bytes())), default=0))
             file.write(b"\xff\x00\x00\x00half a frame")
     (installation.settings.journal_dir / "0-strange.journal").write_bytes(os.urandom(5_000))
     (installation.settings.journal_dir / "note.txt").write_text("not a journal")

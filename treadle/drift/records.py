@@ -145,6 +145,9 @@ class Quality:
         baseline: The mean loss of the trivial baseline on the same rows; `None` is not known.
         useless: Whether the model is surely worse than that, and was not at training.
         loss: What a row's loss is, such as squared error.
+        quiet_stretches: On how many quiet stretches of the reference, as long as the window's labels, the rule was tried;
+            0 where it was not, since nothing was lost or the reference is too short.
+        quiet_alarms: How many of them it calls lost.
     """
 
     reference: float
@@ -155,6 +158,8 @@ class Quality:
     baseline: float | None = None
     useless: bool = False
     loss: str = "loss"
+    quiet_stretches: int = 0
+    quiet_alarms: int = 0
 
 
 @dataclass(frozen=True)

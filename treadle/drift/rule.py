@@ -12,6 +12,7 @@ from treadle.drift.answers import compare_predictions, compare_targets
 from treadle.drift.family import findings, quiet_rate
 from treadle.drift.inputs import compare_inputs
 from treadle.drift.quality import Null, compare_losses, is_lost
+from treadle.drift.quiet import measured
 from treadle.drift.records import ColumnDrift, Finding, Judgement, Look, Persistence, Quality, Reference, Window
 from treadle.drift.segments import compare_slices
 from treadle.drift.shape import absurd_losses, broken, extra, monotonous
@@ -72,6 +73,9 @@ def judge(
     judged = Judgement("ok", "", _by_column(found), quality, tuple(found), rate, blocks)
     if quality is not None:
         judged = replace(judged, persistence=_persistence(_lost(found), _apart(past, at, reference, window), watch))
+        if _lasts(judged) and is_lost(quality):
+            quality = measured(quality, reference, window, seed)
+            judged = replace(judged, quality=quality)
         if _lasts(judged) or _speak_of(window, watch):
             return _by_quality(judged, quality, window, absurd)
     moved = _persistence(_moved(found), past, watch)
@@ -189,7 +193,9 @@ def _by_quality(judged: Judgement, quality: Quality, window: Window, absurd: int
     slices = [] if is_lost(quality) else _bad_slices(judged.findings)
     lost = _lasts(judged) and (is_lost(quality) or bool(slices))
     reason = _say_quality(quality, slices, _say_inputs(judged, absurd), older=older, lately=lately)
-    return replace(judged, verdict="quality-loss" if lost else "ok", reason=reason + _say_rest(judged))
+    return replace(
+        judged, verdict="quality-loss" if lost else "ok", reason=reason + _say_rest(judged, _say_quiet(quality))
+    )
 
 
 def _by_inputs(
@@ -237,6 +243,12 @@ def _say_rate(judged: Judgement) -> str:
     if judged.false_alarm_rate is None:
         return ""
     return f" False alarms of this rule on {judged.quiet_blocks} quiet blocks of the reference: {judged.false_alarm_rate:.1%}."
+
+
+def _say_quiet(quality: Quality) -> str:
+    if not quality.quiet_stretches:
+        return ""
+    return f" Quiet stretches of the reference that this rule calls lost: {quality.quiet_alarms} of {quality.quiet_stretches}."
 
 
 def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, older: bool, lately: bool) -> str:

@@ -15,8 +15,9 @@ import msgspec
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from treadle.errors import Unavailable
-from treadle.ledger.journal import SUFFIX, Values, entries, read_frames
+from treadle.ledger.journal import HEADER, Values, entries, read_frames
 from treadle.ledger.ledger import Ledger
+from treadle.ledger.segment import SUFFIX, clean, remove_spares
 
 log = logging.getLogger("treadle.ledger")
 
@@ -58,6 +59,8 @@ class Drain:
         """Carry what is there, then end."""
         self._stop.set()
         self._thread.join(timeout=30)
+        if self._lock >= 0:
+            remove_spares(self._folder, after_s=0.0)
         self.let_go()
 
     def _run(self) -> None:
@@ -73,6 +76,7 @@ class Drain:
         try:
             if self.hold():
                 self.once()
+                remove_spares(self._folder)
                 (self._folder / CARRIED).touch()
         except (Unavailable, SQLAlchemyError, OSError) as error:
             log.warning("the journal waits for the ledger: %s", type(error).__name__)  # its text may hold a row
@@ -111,25 +115,25 @@ class Drain:
         return sum(self._carry(path) for path in sorted(self._folder.glob(f"*{SUFFIX}")))
 
     def _carry(self, path: Path) -> int:
-        """Carry the new frames of a file; remove it once its writer is gone and all of it was carried."""
+        """Carry the new frames of a file; clean it once its writer has left it and all of it was carried."""
         rows, size = 0, PORTION
-        with path.open("rb") as file:
-            writer_gone = _locked(file.fileno())  # and held until the file is removed: no writer can come to it
-            while True:
-                begin = self._offsets.get(path, 0)
-                file.seek(begin)
-                content = file.read(size)
-                count, end = self._commit(content) if content else (0, 0)
+        with path.open("r+b", buffering=0) as file:
+            left = _locked(file.fileno())  # and held until the file is clean: no writer can come to it
+            begin, rest = self._offsets.get(path, 0), b""
+            while os.pread(file.fileno(), HEADER.size, begin).strip(b"\0"):
+                content = os.pread(file.fileno(), size, begin)
+                count, end = self._commit(content)
                 rows += count
-                self._offsets[path] = begin + end
+                self._offsets[path] = begin = begin + end
                 if len(content) < size:
+                    rest = content[end:]
                     break
                 size = PORTION if end else 2 * size  # a frame may be longer than a portion
-            if writer_gone:
-                if end < len(content):
+            if left:
+                if rest.strip(b"\0"):
                     log.warning("%s ends in a frame that was never acknowledged", path.name)
-                path.unlink()
-                del self._offsets[path]
+                clean(file.fileno(), path)
+                self._offsets.pop(path, None)
         return rows
 
     def _commit(self, content: bytes) -> tuple[int, int]:

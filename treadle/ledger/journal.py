@@ -1,4 +1,4 @@
-"""The journal: answers on their way into the ledger. A local file that is appended to before a caller gets an answer.
+"""The journal: answers on their way into the ledger. Local files that are appended to before a caller gets an answer.
 
 Appending costs microseconds and needs no database, so one that is locked, restarted or slow holds up nobody. Whoever
 holds the folder's lock (`Drain`) carries the frames into the ledger a moment later; after a kill, the next one does.
@@ -6,14 +6,13 @@ holds the folder's lock (`Drain`) carries the frames into the ledger a moment la
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import struct
 import threading
 import time
-import uuid
 import zlib
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,11 +20,14 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from treadle.errors import Unavailable
+from treadle.ledger.segment import SEGMENT_BYTES, SUFFIX, Segment, write_alone
 
 log = logging.getLogger("treadle.ledger")
 
-SUFFIX = ".journal"
-ROTATE_BYTES = 8 << 20
+LARGE_BYTES = SEGMENT_BYTES // 8
+"""A longer frame gets a file of its own."""
+MOST_LEFT = 4
+"""Segments that a writer keeps to use again; when the ledger falls behind it lets go of the oldest and makes new ones."""
 HEADER = struct.Struct("<II")  # length and CRC-32 of what follows
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -72,9 +74,8 @@ class Journal:
         self._folder = folder
         self.durable = durable
         self._lock = threading.Lock()
-        self._file = -1
-        self._size = 0
-        self._begun = 0.0
+        self._segment: Segment | None = None
+        self._left: deque[Segment] = deque()  # full ones, on their way
 
     def append(self, records: Sequence[Entry | Exchange]) -> None:
         """Write records, all or none.
@@ -83,53 +84,52 @@ class Journal:
             Unavailable: The disk is full or does not take them.
         """
         content = _encode(records)
-        frame = HEADER.pack(len(content), zlib.crc32(content)) + content
+        header = HEADER.pack(len(content), zlib.crc32(content))
+        size = len(header) + len(content)
         with self._lock:
             try:
-                if self._file < 0 or self._size > ROTATE_BYTES:
-                    self._rotate()
-                self._write(frame)
+                if size > LARGE_BYTES:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    write_alone(self._folder, header + content, durable=self.durable)
+                    self._sync_names()
+                    return
+                if self._segment is None or not self._segment.has_room(size):
+                    self._segment = self._next()
+                self._segment.append(header, content)
+                if self.durable:
+                    self._segment.sync(size)
             except OSError as error:
                 raise Unavailable(f"The ledger's journal cannot be written: {error.strerror}.") from error
 
-    def _write(self, frame: bytes) -> None:
-        written = 0
-        try:
-            while written < len(frame):
-                written += os.write(self._file, frame[written:] if written else frame)
-            if self.durable:
-                os.fdatasync(self._file)
-        except OSError:
-            os.ftruncate(self._file, self._size)  # half a frame would hide those after it
-            raise
-        self._size += len(frame)
-
-    def _rotate(self) -> None:
-        """Begin a new file; the lock on it says that its writer lives."""
+    def _next(self) -> Segment:
+        """A segment to go on with: the oldest of those that were left, if it was carried meanwhile, or a new one."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-            file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file).st_nlink:  # else the drain found it before it was locked, and removed it
-                break
-            os.close(file)
+        while self._left and (self._left[0].is_gone or len(self._left) > MOST_LEFT):
+            self._left.popleft().close()
+        segment = self._left.popleft() if self._left and self._left[0].take_again() else Segment(self._folder)
+        self._sync_names()
+        if self._segment is not None:
+            self._segment.leave()
+            self._left.append(self._segment)
+        return segment
+
+    def _sync_names(self) -> None:
         if self.durable:
             _sync_folder(self._folder)
-        self._close()
-        self._file, self._size, self._begun = file, 0, time.monotonic()
 
     def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Leave all segments to be carried and removed."""
+        for segment in (*self._left, self._segment):
+            if segment is not None:
+                segment.close()
+        self._left.clear()
+        self._segment = None
 
     def rest(self, after_s: float) -> None:
-        """Let go of a file that was begun longer ago, so that what callers sent does not stay in it."""
+        """Let go of a segment that was begun longer ago, so that what callers sent does not stay in it."""
         with self._lock:
-            if self._size and time.monotonic() - self._begun > after_s:
+            if self._segment is not None and time.monotonic() - self._segment.begun > after_s:
                 self._close()
-                self._size = 0
 
     def close(self) -> None:
         """End; what was appended stays until it is drained."""
@@ -148,7 +148,8 @@ def _sync_folder(folder: Path) -> None:
 def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
     """Whole frames from the beginning of `content`, each with the offset at which it ends.
 
-    Stops at the first that is not whole: it is still being written, or was when its writer died.
+    Stops at the zeros that nothing was written to yet, and at the first frame that is not whole: it is still being written,
+    or was when its writer died.
     """
     view = memoryview(content)
     offset = 0
@@ -156,7 +157,7 @@ def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
         length, checksum = HEADER.unpack_from(content, offset)
         begin, end = offset + HEADER.size, offset + HEADER.size + length
         frame = view[begin:end]
-        if end > len(content) or zlib.crc32(frame) != checksum:
+        if not length or end > len(content) or zlib.crc32(frame) != checksum:
             return
         yield end, _decode(frame)
         offset = end

@@ -244,10 +244,14 @@ def _decided(look: Data) -> str:
 
 
 def _false_alarms(look: Data) -> str | None:
-    rate = figure(look.get("false_alarm_rate"))
-    if rate is None:
-        return None
-    return f"Of quiet windows of this size this rule calls {rate:.1%} drift, measured on the version's own reference."
+    rate, quality = figure(look.get("false_alarm_rate")), look.get("quality") or {}
+    said = []
+    if rate is not None:
+        said.append(f"Of quiet windows of this size this rule calls {rate:.1%} drift")
+    if stretches := quality.get("quiet_stretches"):
+        alarms = quality.get("quiet_alarms") or 0
+        said.append(f"Of {stretches} quiet stretches with as many labelled days this rule calls {alarms} lost")
+    return " ".join(f"{sentence}, measured on the version's own reference." for sentence in said) or None
 
 
 def short(text: object, most: int = LONGEST_NAME) -> str:

@@ -1,7 +1,7 @@
 """What was appended to a journal comes into the ledger once, whatever dies in between."""
 
+import errno
 import json
-import os
 import resource
 import sqlite3
 import struct
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treadle.errors import Unavailable
-from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger, on_their_way
+from treadle.ledger import Drain, Entry, Exchange, Journal, Ledger, on_their_way, segment
 from treadle.ledger.journal import entries, read_frames
 
 
@@ -105,45 +105,62 @@ def test_whatever_stands_in_an_exchange_its_rows_are_found(rows, chances, indent
 def test_a_journal_is_what_it_always_was(folder, ledger):
     """Frames of plain msgpack arrays: a journal that waits on a disk is carried by the next version."""
     request, response = b'{"rows": [{"x": 1}]}', b'{"model":"toy","predictions":[{"id":"p","prediction":1.5}]}'
-    Journal(folder).append([Exchange("toy", 3, 17, request, response), entry("a")])
+    journal = Journal(folder)
+    journal.append([Exchange("toy", 3, 17, request, response), entry("a")])
+    journal.close()
     (path,) = folder.glob("*.journal")
     content = msgspec.msgpack.encode([["toy", 3, 17, request, response], list(entry("a"))])
-    assert path.read_bytes() == struct.pack("<II", len(content), zlib.crc32(content)) + content
+    frame = struct.pack("<II", len(content), zlib.crc32(content)) + content
+    assert path.read_bytes() == frame.ljust(segment.SEGMENT_BYTES, b"\0")
+    path.write_bytes(frame)  # as it was before there were segments
     Drain(folder, lambda: ledger).once()
+    assert list(folder.iterdir()) == []
     with ledger.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM predictions ORDER BY rowid").all()
     assert rows == [("p", "toy", 3, 17, 17, '{"x": 1}', '{"prediction":1.5}'), tuple(entry("a"))]
 
 
-def test_a_frame_that_was_cut_off_is_left_out_and_hides_nothing(folder, ledger):
+@pytest.mark.parametrize("tail", [b"", bytes(700)])
+def test_a_frame_that_was_cut_off_is_left_out_and_hides_nothing(folder, ledger, caplog, tail):
     journal = Journal(folder)
-    journal.append([entry("a")])
-    (path,) = folder.glob("*.journal")
-    whole = path.stat().st_size
-    journal.append([entry("b")])
+    for name in "ab":
+        journal.append([entry(name)])
     journal.close()
-    for size in range(whole, path.stat().st_size):
-        os.truncate(path, size) if size == whole else path.write_bytes(path.read_bytes()[:size])
+    (path,) = folder.glob("*.journal")
+    content = path.read_bytes()
+    whole, end = (end for end, _ in read_frames(content))
+    for size in range(whole, end):
+        path.write_bytes(content[:size] + tail)
         assert [end for end, _ in read_frames(path.read_bytes())] == [whole]
     assert Drain(folder, lambda: ledger).once() == 1
     assert ids(ledger) == ["a"]
-    assert list(folder.glob("*.journal")) == []
+    assert list(folder.iterdir()) == []
+    assert "never acknowledged" in caplog.text
 
 
-def test_a_full_disk_refuses_and_leaves_the_journal_readable(folder, ledger):
-    journal = Journal(folder)
+@pytest.mark.parametrize("rows", [1, 4000])
+def test_a_full_disk_refuses_and_leaves_the_journal_readable(folder, ledger, rows):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
     journal.append([entry("a")])
-    (path,) = folder.glob("*.journal")
+
+    def fill():
+        for number in range(20_000 // rows):
+            journal.append([entry(f"{number}-{row}") for row in range(rows)])
+
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (segment.SEGMENT_BYTES // 10, hard))
     try:
         with pytest.raises(Unavailable, match="cannot be written"):
-            journal.append([entry("b")])
+            fill()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.suffix for path in folder.iterdir()] == [".journal"]
     journal.append([entry("c")])
-    Drain(folder, lambda: ledger).once()
-    assert ids(ledger) == ["a", "c"]
+    drain.once()
+    found = ids(ledger)
+    assert (found[0], found[-1]) == ("a", "c")
+    assert found[1:-1] == [f"{number}-0" for number in range(len(found) - 2)]
+    assert (len(found) > 1_000) == (rows == 1)  # there was room for small ones until a new segment was needed
 
 
 def test_a_locked_ledger_keeps_the_journal_until_it_opens(folder, ledger, tmp_path):
@@ -196,15 +213,88 @@ def test_a_journal_that_rests_is_carried_and_gone(folder, ledger):
     assert ids(ledger) == ["a", "b"]
 
 
-def test_a_journal_grows_into_a_new_file_and_the_old_one_goes(folder, ledger, monkeypatch):
-    monkeypatch.setattr("treadle.ledger.journal.ROTATE_BYTES", 300)
+@pytest.fixture
+def small_segments(monkeypatch):
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 4096)
+
+
+def test_a_segment_that_was_carried_is_clean_and_used_again(folder, ledger, small_segments):
     journal, drain = Journal(folder), Drain(folder, lambda: ledger)
-    for number in range(20):
-        journal.append([entry(f"{number:03}")])
-    assert len(list(folder.glob("*.journal"))) > 3
-    assert drain.once() == 20
+    names = [f"{number:03}" for number in range(400)]
+    files = set()
+    for name in names:
+        journal.append([entry(name)])
+        if name.endswith("9"):
+            drain.once()
+            spares = [path for path in folder.iterdir() if path.suffix == ".spare"]
+            assert all(path.read_bytes() == bytes(4096) for path in spares)
+            files |= {path.stat().st_ino for path in folder.iterdir() if path.suffix != ".lock"}
+    assert ids(ledger) == names
+    assert len(files) == 2  # one is written while the other is carried
+    journal.close()
+    drain.once()
+    assert {path.suffix for path in folder.iterdir()} == {".spare"}
+    segment.remove_spares(folder, after_s=-1)
+    assert list(folder.iterdir()) == []
+
+
+def test_while_nobody_carries_the_journal_grows_and_keeps_all(folder, ledger, small_segments):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    names = [f"{number:03}" for number in range(600)]
+    for name in names:
+        journal.append([entry(name)])
+    assert len(list(folder.glob("*.journal"))) > 5
+    assert drain.once() == 600
     assert len(list(folder.glob("*.journal"))) == 1
-    assert ids(ledger) == [f"{number:03}" for number in range(20)]
+    for name in names:
+        journal.append([entry(f"again {name}")])
+        drain.once()
+    assert ids(ledger) == names + [f"again {name}" for name in names]
+
+
+def test_a_spare_that_was_removed_is_missed_by_nobody(folder, ledger, small_segments):
+    journal, drain = Journal(folder), Drain(folder, lambda: ledger)
+    for number in range(200):
+        journal.append([entry(f"{number:03}")])
+        drain.once()
+        segment.remove_spares(folder, after_s=-1)
+    assert len(ids(ledger)) == 200
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.fixture(params=["mapped", "written"])
+def way(request, monkeypatch):
+    if request.param == "written":
+
+        def none(*_):
+            raise OSError(errno.ENODEV, "No such device")
+
+        monkeypatch.setattr(segment.mmap, "mmap", none)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_writing_and_carrying_at_once_lose_nothing(folder, ledger, small_segments, way, durable):
+    journal, drain = Journal(folder, durable=durable), Drain(folder, lambda: ledger)
+    drain.start()
+    names = [f"{number:05}" for number in range(400 if durable else 4_000)]
+    for begin in range(0, len(names), 4):
+        journal.append([entry(name) for name in names[begin : begin + 4]])
+    journal.close()
+    drain.stop()
+    assert ids(ledger) == names
+    assert [path.name for path in folder.iterdir() if path.name not in {"lock", "carried"}] == []
+
+
+def test_a_large_frame_has_a_file_of_its_own(folder, ledger, monkeypatch):
+    monkeypatch.setattr("treadle.ledger.journal.LARGE_BYTES", 1_000)
+    journal, drain = Journal(folder, durable=True), Drain(folder, lambda: ledger)
+    journal.append([entry("small")])
+    journal.append([entry(f"large {row:02}") for row in range(40)])
+    small, large = sorted(path.stat().st_size for path in folder.iterdir())[::-1]
+    assert (small, 1_000 < large < 8_000) == (segment.SEGMENT_BYTES, True)
+    drain.once()
+    assert ids(ledger) == ["small", *(f"large {row:02}" for row in range(40))]
+    assert [path.stat().st_size for path in folder.iterdir()] == [segment.SEGMENT_BYTES]
 
 
 @pytest.mark.parametrize("gone", [True, False])

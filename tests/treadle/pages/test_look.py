@@ -44,6 +44,13 @@ def test_what_was_answered_again_is_said():
     assert "again" not in " ".join(none.costs)
 
 
+def test_false_alarms_of_the_rule_for_losses_stand_beside_a_loss():
+    words = in_words(LOOK | {"quality": {"quiet_stretches": 8, "quiet_alarms": 1}})
+    assert words.false_alarms == (
+        "Of 8 quiet stretches with as many labelled days this rule calls 1 lost, measured on the version's own reference."
+    )
+
+
 def test_what_is_new_is_said_too():
     words = in_words(
         LOOK

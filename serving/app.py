@@ -22,7 +22,7 @@ from serving.answering.writer import LedgerWriter
 from serving.door.access import COOKIE, Access, Principal, asking, principal_of
 from serving.door.admission import Admission
 from serving.door.guard import Guard
-from serving.door.http import Deadlines
+from serving.door.http import Deadlines, most_connections
 from serving.door.quota import Quota
 from serving.door.routes import TRAINER
 from serving.door.sessions import add_sessions
@@ -40,6 +40,7 @@ from serving.releasing.releases import Releases
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.standing import standings
 from serving.telemetry.tracing import Tracing, open_tracing
+from serving.telemetry.troubles import Troubles
 from treadle import __version__
 from treadle.face_register import FaceRegister
 from treadle.keys import refuse_open_address
@@ -87,6 +88,7 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
             "deadlines": Deadlines(headers_s=settings.headers_s, message_s=settings.message_s),
             "lane": None if journal.durable else Lane(champions, journal, metrics, releases, tracing),
             "guard": guard,
+            "most_connections": most_connections(),
         }
         judging.cancel()
         resting.cancel()
@@ -123,8 +125,9 @@ def create_app(settings: Settings, *, drains: bool = True, tracing: Tracing | No
     v2_routes.add(app, endpoints)
     _add_ready(app, ready, ledger)
     alert_routes.add(app, ledger)
-    _add_service(app, settings, champions, metrics, admission, ready)
-    _add_pages(app, settings, champions, ledger)
+    troubles = Troubles(champions, settings.journal_dir)
+    _add_service(app, settings, champions, metrics, admission, ready, troubles)
+    _add_pages(app, settings, champions, ledger, troubles)
     add_sessions(app, access, admission)
     app.state.access = access
     # outside of everything that FastAPI puts around the routes, so that no response leaves without passing here
@@ -185,6 +188,7 @@ def _add_service(
     metrics: Metrics,
     admission: Admission,
     ready: ReadyModels,
+    troubles: Troubles,
 ) -> None:
     @app.get("/healthz", tags=["service"], summary="Whether the process lives")
     async def healthz() -> dict[str, str]:
@@ -192,14 +196,14 @@ def _add_service(
 
     @app.get("/readyz", tags=["service"], summary="Whether it answers, and what is degraded")
     async def readyz(request: Request, response: Response) -> dict[str, Any]:
-        status = "degraded" if champions.troubles else "ok"
+        status = "degraded" if troubles.all() else "ok"
         if admission.draining:
             response.status_code, status = 503, "ending"
         who = principal_of(request.scope)
         if who is None:
             return {"status": status}
         models = sorted(name for name in champions.models if who.sees(name))
-        return {"status": status, "models": models, "degraded": _troubles(who, champions)}
+        return {"status": status, "models": models, "degraded": troubles.seen_by(who)}
 
     @app.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=Response)
     def show_metrics() -> Response:
@@ -209,7 +213,7 @@ def _add_service(
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: Ledger) -> None:
+def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: Ledger, troubles: Troubles) -> None:
     @app.get("/", include_in_schema=False)
     async def console() -> FileResponse:
         return FileResponse(PAGE / "index.html")
@@ -234,7 +238,7 @@ def _add_pages(app: FastAPI, settings: Settings, champions: Champions, ledger: L
             "models": _seen(request, overview(champions, ledger, settings)),
             "alerts": [alert for alert in open_alerts(ledger) if who.sees(alert["project"])],
             "may_change": who.role >= TRAINER,
-            "degraded": _troubles(who, champions),
+            "degraded": troubles.seen_by(who),
             "signed_in": COOKIE in request.cookies,
             "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},
         }
@@ -248,8 +252,3 @@ def _seen(request: Request, models: list[dict[str, Any]]) -> list[dict[str, Any]
     """Those of the models that whoever asks may know of."""
     who = asking(request.scope)
     return [model for model in models if who.sees(model["name"])]
-
-
-def _troubles(who: Principal, champions: Champions) -> dict[str, str]:
-    """What is degraded, of what one may know of; the ledger's own troubles are everybody's."""
-    return {name: why for name, why in champions.troubles.items() if name == "ledger" or who.sees(name)}

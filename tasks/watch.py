@@ -169,11 +169,11 @@ def _report(
 
 
 def _in_words(found: Judgement) -> list[str]:
-    """Each finding that moved as a line of a list."""
+    """Each finding that moved as a line of a list; those that say the same are one."""
+    told = {f.said: f for f in reversed(found.findings) if f.drifted}
     return [
         f"- {f.kind}: {escape(f.said)}" + (f", since {f.since:%Y-%m-%d %H:%M}" if f.since else "")
-        for f in found.findings
-        if f.drifted
+        for f in reversed(told.values())
     ]
 
 

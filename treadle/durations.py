@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -43,3 +43,18 @@ def format_duration(value: timedelta) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
 """Written as `90s`, `15m`, `6h`, `7d` or `2w`."""
+
+
+def check_some(value: timedelta) -> timedelta:
+    """Return a duration that is longer than nothing.
+
+    Raises:
+        ValueError: It is 0.
+    """
+    if not value:
+        raise ValueError("nothing can be done every 0 seconds; write how much time shall lie between, such as 1h or 1d")
+    return value
+
+
+Interval = Annotated[Duration, AfterValidator(check_some)]
+"""A duration between two of many, longer than 0."""

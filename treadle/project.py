@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from treadle.durations import Duration
+from treadle.durations import Duration, Interval
 from treadle.errors import BadProject, NotFound, nearest
 from treadle.settings import Settings
 
@@ -181,7 +181,7 @@ class Privacy(_Part):
 class Watch(_Part):
     """How the model is watched."""
 
-    every: Duration = timedelta(hours=1)
+    every: Interval = timedelta(hours=1)
     """How often the watch flow runs."""
     window: int = Field(default=1000, ge=30)
     """The newest predictions that one look covers, rows."""
@@ -201,7 +201,7 @@ class Retrain(_Part):
     policy: RetrainPolicy = "treadle"
     """`treadle`: on a verdict, and the challenger has to beat the champion; `every-window`: whenever `every` has passed, and the
     challenger answers unless it is shown to be worse; `static`: never by itself. `treadle replay` says which pays."""
-    every: Duration = timedelta(days=1)
+    every: Interval = timedelta(days=1)
     """With `every-window`, the event time between two retrains."""
     cooldown: Duration = timedelta(hours=6)
     """Least event time between two retrains."""

@@ -27,6 +27,8 @@ MOST_ROWS = 100
 """Rows that one request may have explained."""
 MOST_RUNS = 3_000
 """The model answers so many rows to explain one; a row costs some 10 µs. More orders are tried where columns are few."""
+COUNTS_AS = 100
+"""Rows of a key's limit that an explained one takes: those runs cost as much as a hundred requests of one row."""
 DEADLINE_S = 20.0
 SEED = 7
 """The same row is explained in the same way each time."""

@@ -103,9 +103,9 @@ class Endpoints:
         self.metrics.answered(worked.model, route, worked.rows, time.perf_counter() - begun)
         return Response(worked.content, media_type="application/json")
 
-    def spend_of(self, request: Request) -> Spend:
-        """Counts rows against the limit of whoever asks."""
-        return partial(self.quota.take, principal_of(request.scope))
+    def spend_of(self, request: Request, each: int = 1) -> Spend:
+        """Counts rows against the limit of whoever asks, each as so many."""
+        return partial(self.quota.take, principal_of(request.scope), each=each)
 
     async def _predict(self, model: ServedModel, body: bytes, request: Request) -> Worked:
         """Answer a body, and see that the ledger gets it."""

@@ -74,7 +74,7 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
         def read(model: ServedModel) -> Asked:
             return read_body(model, body, min(explain.MOST_ROWS, endpoints.settings.max_rows))
 
-        talk = Talk(read, write_explained, endpoints.spend_of(request))
+        talk = Talk(read, write_explained, endpoints.spend_of(request, explain.COUNTS_AS))
         async with turns.next():
             done = await endpoints.in_thread(lambda: talk.by(model))
         await endpoints.keep(done.entries, done.own_ids)

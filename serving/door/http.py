@@ -7,6 +7,7 @@ that are overdue, which costs good callers nothing.
 from __future__ import annotations
 
 import re
+import resource
 import socket
 import struct
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 PREDICT = re.compile(rb"/v1/models/([a-z][a-z0-9-]{0,62})/predict")
 MOST_CONNECTIONS = 4_000
 """Above it, each new connection ends the one that has sent nothing of use for the longest time."""
+OTHER_FILES = 256
+"""Open files that a worker needs besides its connections: the port, the journal, the ledger, models and the processes that prove them."""
 RESET = struct.pack("ii", 1, 0)
 """Linger for no time: what was not sent yet is dropped when the connection is closed."""
 SPECIAL = frozenset((b"content-encoding", b"cookie", b"expect", b"origin", b"traceparent", b"transfer-encoding", b"upgrade",
@@ -65,6 +68,7 @@ class Connection(Framing):
         self._guard: Guard | None = self.app_state.get("guard")
         self._admission: Admission | None = self.app_state.get("admission")
         self._deadlines: Deadlines = self.app_state.get("deadlines", Deadlines())
+        self._most_connections: int = self.app_state.get("most_connections", MOST_CONNECTIONS)
         self._held: list[bytes] | None = None  # the body of a request that may be the lane's
         self._name = ""
         self._in_lane = False
@@ -237,7 +241,7 @@ class Connection(Framing):
         """A caller connects."""
         super().connection_made(transport)
         self._arriving_since = self.loop.time()
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > self._most_connections:
             _end_the_longest_waiting(self.connections, self.loop.time())
 
     def pause_writing(self) -> None:
@@ -313,7 +317,25 @@ def sweep(connections: set[Any], now: float) -> int:
     return len(overdue)
 
 
+def most_connections() -> int:
+    """How many connections this process keeps."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else connections_within(files)
+
+
+def connections_within(files: int) -> int:
+    """How many connections a worker keeps that may have so many open files.
+
+    Else it would take the last file for a caller, and nobody could come in, nor the ledger be opened, until one leaves.
+
+    >>> connections_within(65_536), connections_within(1_024), connections_within(256)
+    (4000, 768, 128)
+    """
+    return min(MOST_CONNECTIONS, max(files - OTHER_FILES, files // 2))
+
+
 def _end_the_longest_waiting(connections: set[Any], now: float) -> None:
-    longest = max((c for c in connections if isinstance(c, Connection)), key=lambda c: c.waits(now), default=None)
+    staying = (c for c in connections if isinstance(c, Connection) and not c.transport.is_closing())
+    longest = max(staying, key=lambda c: c.waits(now), default=None)
     if longest is not None:
         longest.end()

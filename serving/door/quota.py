@@ -53,8 +53,13 @@ class Quota:
         self._slots: mmap.mmap | None = None
         self._threads = threading.Lock()  # flock tells processes apart, not threads
 
-    def take(self, principal: Principal | None, rows: int) -> None:
+    def take(self, principal: Principal | None, rows: int, each: int = 1) -> None:
         """Count rows against a key's limit, all or none.
+
+        Args:
+            principal: Whose key it is.
+            rows: How many.
+            each: As how many rows each counts, where it costs more than to be answered; one alone never as more than the limit.
 
         Raises:
             TooMany: They are not there at the moment.
@@ -63,8 +68,10 @@ class Quota:
         if principal is None or principal.rows_per_minute is None or principal.key_id is None:
             return
         limit = principal.rows_per_minute
+        rows *= min(each, limit)
         if rows > limit:
-            raise BadRequest(f"This key may send {limit:,} rows a minute; send fewer rows at once.", 413)
+            said = f", and each of these counts as {each}" if each > 1 else ""
+            raise BadRequest(f"This key may send {limit:,} rows a minute{said}; send fewer rows at once.", 413)
         with self._threads:
             slots = self._slots or self._open()
             fcntl.flock(self._file, fcntl.LOCK_EX)

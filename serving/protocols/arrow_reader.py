@@ -124,6 +124,8 @@ def _batches(body: BinaryIO, task: Task) -> Iterator[dict[str, Any]]:
                     )
                 yield piece
         begin += batch.num_rows
+    if task.form == "stream" and body.read(1):  # the other forms are read from their end
+        raise Refused("Bytes follow the end of the Arrow stream; send one stream, and nothing behind it.", 400)
 
 
 def _pieces(batch: Any, task: Task, begin: int) -> Iterator[tuple[dict[str, Any], int]]:

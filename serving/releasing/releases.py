@@ -44,6 +44,8 @@ MOST_UNWRITTEN = 50_000
 STREAK = 10
 """After so many failures in a row a worker asks the candidate no more, whatever the ledger says."""
 WHO = "serving"
+Minute = tuple[int, int]
+"""How often the clock was set back, and a minute since 1970: one that runs again is counted apart, and written beside the first."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,8 +56,9 @@ class Live:
         self.release = release
         self.candidate = candidate
         self._lock = threading.Lock()
-        self._minutes: dict[int, Evidence] = {}
-        self._changed: set[int] = set()
+        self._minutes: dict[Minute, Evidence] = {}
+        self._changed: set[Minute] = set()
+        self._minute: Minute = (0, 0)
         self._answers: list[ShadowAnswer] = []
         self._streak = 0
         self.looked: tuple[int, Quality | None] = (0, None)  # labels at the last look, and what it found
@@ -119,9 +122,10 @@ class Live:
                 self._answers += kept
 
     def _now(self) -> Evidence:
-        minute = int(time.time() // 60)
-        self._changed.add(minute)
-        return self._minutes.setdefault(minute, Evidence())
+        minute, (turns, last) = int(time.time() // 60), self._minute
+        self._minute = (turns + (minute < last), minute)
+        self._changed.add(self._minute)
+        return self._minutes.setdefault(self._minute, Evidence())
 
     def write(self, book: Book, worker: str) -> None:
         """Write what is new into the ledger; what it does not take now is written later."""
@@ -134,15 +138,16 @@ class Live:
                 book.add_shadow_answers(self.release, answers)
                 with self._lock:
                     del self._answers[: len(answers)]
-            if changed:
-                book.put_evidence(self.release.seq, worker, changed)
+            for turns in sorted({turns for turns, _ in changed}):
+                own = {minute: seen for (turn, minute), seen in changed.items() if turn == turns}
+                book.put_evidence(self.release.seq, f"{worker}+{turns}" if turns else worker, own)
         except Exception:
             with self._lock:
                 self._changed |= changed.keys()
             raise
         with self._lock:  # only the minute that runs can still change
             now = int(time.time() // 60)
-            self._minutes = {m: seen for m, seen in self._minutes.items() if m >= now or m in self._changed}
+            self._minutes = {m: seen for m, seen in self._minutes.items() if m[1] >= now or m in self._changed}
 
 
 class Releases:

@@ -32,6 +32,10 @@ MOST_PLACES = 16
 MOST_ERRORS = 3
 """Exceptions of one chain of causes that are written."""
 
+MOST_ALIKE = 10
+"""Warnings of uvicorn's about callers that are written in a minute, of one wording: each invalid request has one."""
+MINUTE_S = 60.0
+
 MOST_MARKS = 60
 """Parts of one request that are noted: an answer batch by batch may have any number."""
 
@@ -101,6 +105,7 @@ def install(settings: Settings) -> None:
     handler.setFormatter(TextLines() if _is_text(settings, sys.stderr) else JsonLines())
     handler.addFilter(_first_time)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").addFilter(_few_alike)  # the same object, however often this is called
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each start which database it found
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # what logging itself prints in trouble is neither JSON nor free of data
@@ -119,6 +124,37 @@ def _first_time(record: logging.LogRecord) -> bool:
         return True
     before, request.told = request.told, id(record.exc_info[1])
     return before != request.told
+
+
+class FewAlike(logging.Filter):
+    """Lets some warnings of one wording through a minute, and counts the others: one line says at its end how many they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        if record.levelno != logging.WARNING:
+            return True
+        wording = str(record.msg)
+        with self._lock:
+            seen = self._seen[wording] = self._seen.get(wording, 0) + 1
+        if seen == 1:
+            end = threading.Timer(MINUTE_S, self._end, [wording])
+            end.daemon = True
+            end.start()
+        return seen <= MOST_ALIKE
+
+    def _end(self, wording: str) -> None:
+        with self._lock:
+            more = self._seen.pop(wording) - MOST_ALIKE
+        if more > 0:
+            log.warning("%d more lines in a minute were left out: %s", more, wording)
+
+
+_few_alike = FewAlike()
 
 
 def _last_words(kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:

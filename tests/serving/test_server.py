@@ -174,3 +174,13 @@ def test_more_silent_callers_than_a_process_may_have_files_at_first_keep_nobody_
         for _ in range(few + 100):
             held.enter_context(socket.create_connection((host, int(port))))
         assert httpx.post(f"{address}/v1/models/toy/predict", json={"rows": [ROW]}).status_code == 200
+
+
+def test_a_machine_that_allows_few_files_has_fewer_connections_and_keeps_nobody_out(home, serve):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); import serving.__main__ as m; m.main()"
+    with serve(home.settings, command=("-c", limited)) as (_, address), ExitStack() as held:
+        host, port = address.removeprefix("http://").split(":")
+        for _ in range(400):
+            held.enter_context(socket.create_connection((host, int(port))))
+        for _ in range(3):
+            assert httpx.post(f"{address}/v1/models/toy/predict", json={"rows": [ROW]}).status_code == 200

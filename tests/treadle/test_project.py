@@ -58,6 +58,11 @@ def test_the_digest_is_of_what_the_file_means(write, settings):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        (
+            {"retrain": {"policy": "every-window", "every": "0s"}},
+            "retrain.every: nothing can be done every 0 seconds; write",
+        ),
+        ({"watch": {"every": "0h"}}, "watch.every: nothing can be done every 0 seconds; write"),
         ({"promot": {}}, "unknown key 'promot'. Did you mean 'promote'?"),
         ({"retrain": {"cooldwn": "6h"}}, "unknown key 'retrain.cooldwn'. Did you mean 'cooldown'?"),
         ({"retrain": {"cooldown": "6 hours"}}, "retrain.cooldown"),

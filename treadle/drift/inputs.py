@@ -12,7 +12,7 @@ from treadle.drift.cells import Cells, as_numbers, category_cells, category_numb
 from treadle.drift.comparison import Comparison, Counted, compare_values
 from treadle.drift.embeddings import landmarks
 from treadle.drift.records import Kind, Reference, Window
-from treadle.drift.shares import compare_cells, compare_missing, compare_new, compare_vanished
+from treadle.drift.shares import compare_cells, compare_missing, compare_new, compare_vanished, tell_strangers
 from treadle.tables.schema import Column
 
 FEWEST_DRAWING = 2  # rows that can draw a map of embeddings
@@ -70,9 +70,10 @@ def compare_numbers(kind: Kind, name: str, before: np.ndarray, now: np.ndarray, 
 def _category(name: str, normal: pd.Series, current: pd.Series, layout: Layout) -> Iterator[Comparison]:
     before, now, known = category_numbers(normal, current)
     counted = Counted.of(*chosen_cells(before, now, known, layout))
-    yield from compare_categories("input", name, counted)
+    new = compare_new(name, before, now, known, layout)
+    yield from compare_categories("input", name, counted, tell_strangers(new, counted))
     yield compare_missing(name, before == 0, now == 0, layout)
-    yield compare_new(name, before, now, known, layout)
+    yield new
     yield compare_vanished(name, counted)
 
 
@@ -89,9 +90,9 @@ def chosen_cells(before: np.ndarray, now: np.ndarray, known: int, layout: Layout
     return category_cells(before[~choosing], now, known, frequent(before[choosing], known)), blocks
 
 
-def compare_categories(kind: Kind, name: str, counted: Counted) -> Iterator[Comparison]:
-    """Compare categories, all together and one by one; nothing if one side has none."""
-    single = compare_cells(kind, name, counted)
+def compare_categories(kind: Kind, name: str, counted: Counted, strangers: str | None = None) -> Iterator[Comparison]:
+    """Compare categories, all together and one by one; nothing if one side has none. `strangers`: see `compare_cells`."""
+    single = compare_cells(kind, name, counted, strangers)
     if single is None:
         return
     together = compare_values(kind, name, counted, single.effect, single.said)

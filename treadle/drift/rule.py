@@ -217,7 +217,7 @@ def _by_inputs(
     if same is not None:
         return replace(judged, verdict="invalid", reason=same, persistence=None)
     inputs = _say_inputs(judged, absurd)
-    told = "; ".join(f.said for f in moved[:MOST_SAID])
+    told = "; ".join(list(dict.fromkeys(f.said for f in moved))[:MOST_SAID])  # two comparisons may have seen the same
     why = f" ({_why_inputs(window, watch, judged.quality)})." + (f" {told[0].upper()}{told[1:]}." if moved else "")
     rate = _say_rate(judged) if moved else ""
     reason = f"{inputs[0].upper()}{inputs[1:]}{why}{_say_rest(judged, rate + _say_short(reference, len(window.rows)))}"

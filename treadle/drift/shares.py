@@ -15,10 +15,16 @@ from treadle.drift.records import Kind
 LEAST_SHARE = 0.05  # of rows that must be newly missing, of a new category, or of one that is gone
 
 
-def compare_cells(kind: Kind, name: str, counted: Counted) -> Comparison | None:
+def compare_cells(kind: Kind, name: str, counted: Counted, strangers: str | None = None) -> Comparison | None:
     """Compare the share of each cell by a bound of its own: few rows say more of one category than of all together.
 
     All cells share one comparison's level, by the inequality of C. Bonferroni (1936).
+
+    Args:
+        kind: Of the finding.
+        name: The column.
+        counted: All cells.
+        strangers: What to say of the last cell, see `tell_strangers`.
 
     Returns:
         The cell that chance explains least, with those that blocks of the reference move as its rivals; `None` if one
@@ -32,6 +38,8 @@ def compare_cells(kind: Kind, name: str, counted: Counted) -> Comparison | None:
     telling = np.maximum(np.abs(moved), far.max(axis=0)) > LEAST_DISTANCE  # the others exceed nothing
     telling[np.abs(moved).argmax()] = True
     compared = [_compare_cell(kind, name, counted, cell, far[:, cell]) for cell in np.flatnonzero(telling).tolist()]
+    if strangers is not None and telling[-1]:
+        compared[-1] = replace(compared[-1], said=strangers)
     best = min(range(len(compared)), key=lambda i: _unlikely(compared[i]))
     return replace(compared[best], rivals=tuple(compared[:best] + compared[best + 1 :]))
 
@@ -49,7 +57,7 @@ def _compare_cell(kind: Kind, name: str, counted: Counted, cell: int, far: np.nd
     one, rows = counted.chunks[:, cell], counted.rows
     both = np.column_stack([one, counted.chunks.sum(axis=1) - one])
     old, new = float(counted.normal[cell]) / rows[1], float(counted.current[cell]) / rows[0]
-    said = f"one category of '{name}' went from {old:.1%} to {new:.1%} of the rows"
+    said = f"one category of '{name}' went from {old:.1%} to {new:.1%} of the rows" if new else _say_gone(name, old)
     found = usual(counted.layout, both, far, ordered=False)
     chance = partial(share_chance, share=old)
     return Comparison(
@@ -109,6 +117,19 @@ def compare_new(name: str, normal: np.ndarray, current: np.ndarray, known: int, 
     )  # fmt: skip
 
 
+def tell_strangers(new: Comparison, counted: Counted) -> str | None:
+    """What to say of the cell of rare categories and unseen ones: what `compare_new` says where these are most of its growth.
+
+    Both then say the same, and it is told once.
+    """
+    old, now = (float(side[-1]) / max(side.sum(), 1) for side in (counted.normal, counted.current))
+    return new.said if new.effect > 0 and 2 * new.effect >= now - old else None
+
+
+def _say_gone(name: str, share: float) -> str:
+    return f"a category of '{name}' that was {share:.1%} of the rows is gone"
+
+
 def compare_vanished(name: str, counted: Counted) -> Comparison:
     """Compare the largest share of a category that is gone with the shares that blocks of the reference lack."""
     now, known = counted.rows
@@ -120,6 +141,6 @@ def compare_vanished(name: str, counted: Counted) -> Comparison:
     among = max(1, int((share > LEAST_SHARE).sum()))
     found = usual(counted.layout, counted.chunks[:, own], far, ordered=False)
     return Comparison(
-        "categories", name, lost, -lost, f"a category of '{name}' that was {lost:.1%} of the rows is gone",
+        "categories", name, lost, -lost, _say_gone(name, lost),
         LEAST_SHARE, now, max(known, 1), found, loss_chance, among,
     )  # fmt: skip

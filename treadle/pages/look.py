@@ -134,7 +134,10 @@ def page_address(settings: Settings, project: str, at: datetime) -> str:
 
 
 def moved(look: Data) -> list[Moved]:
-    """What moved: the findings, and columns that no finding names; the farthest beyond its threshold first."""
+    """What moved: the findings, and columns that no finding names; the farthest beyond its threshold first.
+
+    Of those that say the same in words, since two comparisons saw it, one stays.
+    """
     found = [
         Moved(
             str(f.get("name", "?")), str(f.get("kind", "input")), figure(f.get("statistic")), figure(f.get("threshold")),
@@ -149,7 +152,9 @@ def moved(look: Data) -> list[Moved]:
         for c in look.get("columns") or ()
         if c.get("drifted") and str(c["name"]) not in named
     ]
-    return sorted(found, key=lambda one: -((one.statistic or 0.0) / (one.threshold or 1.0)))
+    found.sort(key=lambda one: -((one.statistic or 0.0) / (one.threshold or 1.0)))
+    said = [(one.name, one.words) for one in found]
+    return [one for k, one in enumerate(found) if one.words is None or (one.name, one.words) not in said[:k]]
 
 
 def _since(look: Data) -> str:

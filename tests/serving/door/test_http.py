@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from serving.door.http import Connection, Deadlines, sweep
+from serving.door.http import Connection, Deadlines, _end_the_longest_waiting, sweep
 from serving.door.limits import SMALL_BYTES
 from tests.serving.conftest import ROW
 from tests.serving.sockets import post, reply, served
@@ -163,3 +163,26 @@ def test_a_refused_body_is_counted_once(home):
         reply(reader)
         said = httpx.get("http://{}:{}/metrics".format(*caller.getpeername())).text
         assert "treadle_refused_total 1.0" in said
+
+
+def test_each_newcomer_above_the_limit_ends_another_one():
+    """All that come in one turn of the loop; one that was ended stays in the set until the next."""
+
+    class Waiting(Connection):
+        def __init__(self, since):
+            self._deadlines, self._arriving_since = Deadlines(), since
+            self._parting_since = self._unread_since = None
+            self._headers_arrived = False
+            self.transport = self
+            self.ended = False
+
+        def is_closing(self):
+            return self.ended
+
+        def end(self):
+            self.ended = True
+
+    waiting = [Waiting(since) for since in (1.0, 2.0, 3.0)]
+    for _ in range(2):
+        _end_the_longest_waiting(set(waiting), 10.0)
+    assert [one.ended for one in waiting] == [True, True, False]

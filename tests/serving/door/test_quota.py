@@ -78,6 +78,19 @@ def test_what_can_never_be_is_said_at_once(tmp_path):
     assert refused.value.status == 413
 
 
+def test_what_costs_more_counts_as_more_but_one_is_always_possible(tmp_path, clock):
+    quota = Quota(tmp_path / "quota")
+    quota.take(somebody(250), 2, each=100)
+    with pytest.raises(TooMany):
+        quota.take(somebody(250), 1, each=100)
+    quota.take(somebody(250), 50)
+    with pytest.raises(BadRequest, match="each of these counts as 100"):
+        quota.take(somebody(250), 3, each=100)
+    small = somebody(60, 1)
+    quota.take(small, 1, each=100)
+    assert spend_all(quota, small) == 0
+
+
 def test_who_has_no_limit_touches_no_file(tmp_path):
     quota = Quota(tmp_path / "quota")
     quota.take(Principal("a" * 12, "a", int(Role.CALLER)), 10**9)
@@ -159,3 +172,13 @@ def test_two_services_share_a_limit_and_say_when_to_come_back(home):
         labels = {"labels": [{"id": "a", "label": 1}] * 15}
         assert two.post("/v1/models/toy/feedback", json=labels, headers=headers).status_code == 429
         assert len(home.ledger.window("toy", 100)) <= 40
+
+
+def test_an_explained_row_counts_as_a_hundred(home):
+    _, secret = create_key(home.ledger, "a", Role.CALLER, "ann", rows_per_minute=300)
+    with TestClient(create_app(home.settings), headers={"x-api-key": secret}) as client:
+        explained = f"{PREDICT}?explain=true"
+        assert client.post(explained, json={"rows": [ROW] * 2}).status_code == 200
+        assert client.post(explained, json={"rows": [ROW] * 2}).status_code == 429
+        assert client.post(PREDICT, json={"rows": [ROW] * 90}).status_code == 200
+        assert client.post(explained, json={"rows": [ROW] * 4}).status_code == 413

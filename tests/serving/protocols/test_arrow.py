@@ -255,6 +255,22 @@ def test_frames_of_the_request(client):
     refused(ask(client, body(table(8)), path="/v1/models/nobody/predict"), 404)
 
 
+@pytest.mark.parametrize("form", [STREAM, FILE, PARQUET])
+@pytest.mark.parametrize("more", [b"\0", b"and more", body(table(8))], ids=["a byte", "text", "another"])
+def test_what_follows_the_end_is_refused(client, form, more):
+    reply = ask(client, body(table(8), form) + more, form)
+    refused(reply, 400)
+    if form == STREAM:
+        assert "Bytes follow the end" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "end", [b"\xff\xff\xff\xff\0\0\0\0", b"\0\0\0\0", b""], ids=["marked", "as before Arrow 0.15", "open"]
+)
+def test_a_stream_may_end_as_the_format_says(client, end):
+    assert read(ask(client, body(table(8))[:-8] + end)).num_rows == 8
+
+
 def test_limits_of_their_own(make_home):
     home = make_home(max_rows=2, max_stream_rows=5000, max_stream_bytes=200_000, max_body_bytes=2000)
     home.register()

@@ -280,6 +280,26 @@ def test_a_judge_that_is_gone_is_followed_and_nothing_is_decided_twice(home, mon
     champions.refresh()
 
 
+def test_a_minute_that_runs_again_is_counted_beside_the_first(home, monkeypatch):
+    """A clock is set back by two minutes, and later again by one."""
+    release, book = start(home), Releases(home.ledger)
+    live = releases.Live(release, None)
+    clock = [10_000.0]
+    monkeypatch.setattr(releases.time, "time", lambda: clock[0] * 60)
+    for n, minute in enumerate((10_000, 10_001, 10_002, 10_000, 10_001, 10_002, 10_003, 10_002)):
+        clock[0] = float(minute)
+        live.champion_answered(0.001)
+        live.saw(releases.Outcome("answer"), rows=2)
+        if n % 3 != 1:  # some minutes are written together, some twice
+            live.write(book, "worker")
+            live.saw(releases.Outcome("answer"), rows=2)
+    live.write(book, "worker")
+    found = book.evidence(release.seq)
+    assert sum(evidence.champion.count for evidence in found.values()) == 8
+    assert total(found.values()).rows == 2 * (8 + 5)
+    assert found.keys() == {10_000, 10_001, 10_002, 10_003}
+
+
 def test_the_console_has_a_line_for_what_is_tried(client, home):
     start(home, "canary", share=0.25)
     (said,) = client.get("/console.json").json()["models"]

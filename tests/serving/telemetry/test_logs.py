@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from serving.app import create_app
 from serving.telemetry import logs
 from tests.serving.conftest import ROW, _eventually, _lives
+from tests.serving.sockets import served
 from treadle.settings import CHECKOUT, Settings
 
 PREDICT = "/v1/models/toy/predict"
@@ -31,9 +32,15 @@ def handler():
     """The root logger as the service sets it up, put back afterwards."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
+    callers = logging.getLogger("uvicorn.error")
+    filters, callers.filters[:] = callers.filters[:], []
+    server, passes = callers.parent, callers.parent.propagate
+    server.propagate = True  # a test that ran uvicorn with its own log has turned that off
     hooks = sys.excepthook, threading.excepthook, logging.raiseExceptions
     yield
     root.handlers[:] = before
+    callers.filters[:] = filters
+    server.propagate = passes
     root.setLevel(level)
     sys.excepthook, threading.excepthook, logging.raiseExceptions = hooks
     logging.captureWarnings(capture=False)
@@ -91,6 +98,24 @@ def test_an_exception_is_written_once_a_request():
         logs.noted.reset(token)
     assert logs._first_time(again)
     assert logs._first_time(again)
+
+
+def test_many_invalid_requests_have_few_lines_and_a_count(home, handler, capsys, monkeypatch):
+    monkeypatch.setattr(logs, "MINUTE_S", 3.0)
+    monkeypatch.setattr(logs, "_few_alike", logs.FewAlike())
+    with served(home) as (_, address):
+        logs.install(home.settings)
+        for _ in range(logs.MOST_ALIKE + 15):
+            with socket.create_connection(address, timeout=10) as connection:
+                connection.sendall(b"no request\r\n\r\n")
+                assert b" 400 " in connection.recv(65536).partition(b"\r\n")[0]
+        logging.getLogger("uvicorn.error").error("an error is always written")
+        written: list[str] = []
+        _eventually(lambda: written.append(capsys.readouterr().err) or "left out" in "".join(written))
+    said = [json.loads(line)["message"] for line in "".join(written).splitlines()]
+    assert said.count("Invalid HTTP request received.") == logs.MOST_ALIKE
+    assert said.count("15 more lines in a minute were left out: Invalid HTTP request received.") == 1
+    assert said.count("an error is always written") == 1
 
 
 @pytest.mark.parametrize(("form", "is_text"), [("json", False), ("text", True), ("auto", False)])

@@ -1,12 +1,15 @@
 """Every kind of change is found where it happens and named as what it is; the same window without it is quiet."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.watch import _in_words
 from treadle.drift import Reference, Window, judge
+from treadle.pages.look import moved
 from treadle.project import Watch
 from treadle.tables.schema import Column
 
@@ -65,6 +68,41 @@ def test_what_moves_is_found_and_nothing_else(world, change, kinds):
         assert drifted(found) & kinds
         assert {name for _, name in drifted(found)} == {name for _, name in kinds}, found.reason
         assert "False alarms of this rule on" in found.reason
+
+
+def a_larger_category_vanishes(s, rng):
+    return s.but(plan=s.rows["plan"].replace("plus", "basic"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (a_new_category_comes, r"1 category of 'plan' that training never saw: 1\d\.\d% of the rows"),
+        (a_larger_category_vanishes, r"a category of 'plan' that was (30|29)\.\d% of the rows is gone"),
+    ],
+    ids=["new", "vanished"],
+)
+def test_a_category_that_comes_or_goes_is_told_once(world, change, words):
+    """Two comparisons see it: of the cells of the column, and of what is new or gone."""
+    found = look(world, change(world.scene(1000, 100), np.random.default_rng(100)))
+    assert drifted(found) == {("input", "plan"), ("categories", "plan")}
+    assert len(re.findall(words, found.reason, re.IGNORECASE)) == 1
+    assert found.reason.count("'plan'") == 1
+    told = [one for one in moved(found.figures()) if one.name == "plan"]
+    assert len(told) == 1
+    assert re.match(words, told[0].words)
+    assert len(_in_words(found)) == 1
+
+
+def test_a_rare_category_that_grows_is_not_called_new(world):
+    """The rare and the unseen share a cell; here it grows by the rare ones."""
+    quiet = world.scene(1000, 100)
+    rare = world.reference.rows["city"].value_counts().index[60]
+    cities = [
+        rare if n % 4 == 0 else f"stranger {n}" if n % 50 == 1 else city for n, city in enumerate(quiet.rows["city"])
+    ]
+    found = look(world, quiet.but(city=cities))
+    assert "one category of 'city' went from" in found.reason.lower()
 
 
 def test_labels_that_fall_otherwise_are_target_drift(world):

@@ -36,6 +36,21 @@ def test_a_doubled_loss_is_found(labelled_days):
     assert sum(lost(seed, labelled_days, times=2) for seed in range(20)) >= 16
 
 
+@pytest.mark.parametrize("moved_days", [3, 7])
+def test_a_week_is_found_though_the_newest_days_of_the_reference_had_moved_already(moved_days):
+    """As after a retrain that had a few labels of a new world and has not learned it."""
+
+    def found(seed):
+        rng = np.random.default_rng(seed)
+        normal, when = days(83, rng)
+        reference = Reference(NOTHING, True, np.where(when >= 83 - moved_days, 2.5, 1.0) * normal, when)
+        losses, when = days(7, rng)
+        window = Window(NOTHING, 2.5 * losses, when + 1000)
+        return is_lost(compare_losses(reference, window, Null(reference, window, seed), seed))
+
+    assert sum(found(seed) for seed in range(20)) >= 16
+
+
 @pytest.mark.parametrize("reference_days", [1, 3, 9])
 @pytest.mark.parametrize("timed", [False, True])
 def test_short_references_do(reference_days, timed):

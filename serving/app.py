@@ -19,7 +19,7 @@ from serving.answering import predict_routes
 from serving.answering.lane import Lane
 from serving.answering.predict import Endpoints
 from serving.answering.writer import LedgerWriter
-from serving.door.access import COOKIE, Access, Principal, asking, principal_of
+from serving.door.access import COOKIE, Access, asking, principal_of
 from serving.door.admission import Admission
 from serving.door.guard import Guard
 from serving.door.http import Deadlines, most_connections

@@ -130,7 +130,9 @@ def test_two_processes_of_three_threads_never_overshoot(tmp_path):
     for process in processes:
         process.join(30)
     gained = (time.monotonic() - begun) * limit / 60
-    assert limit <= taken <= limit + gained
+    assert (
+        limit - 7 < taken <= limit + gained
+    )  # a machine too busy for the two seconds leaves fewer than the smaller request
 
 
 def _process(path, limit, rows, end, results):

@@ -257,7 +257,7 @@ def test_a_judge_that_is_gone_is_followed_and_nothing_is_decided_twice(home, mon
     monkeypatch.setattr(releases, "HOLD_S", 0.2)
     release = start(home, rules=Rules("mae", min_answers=1, min_minutes=0.0))
     book = Releases(home.ledger)
-    assert book.hold(release, "one that dies", 0.5)
+    assert book.hold(release, "one that dies", 4.0)
     book.put_evidence(release.seq, "one that dies", {int(time.time() // 60): Evidence(answers=5, rows=5)})
     champions = Champions(home.settings, home.ledger)
     champions.refresh()
@@ -265,7 +265,7 @@ def test_a_judge_that_is_gone_is_followed_and_nothing_is_decided_twice(home, mon
     for worker in workers:
         worker.look()
     assert state(home, release) == "running"  # it is not theirs to judge yet
-    time.sleep(0.6)
+    time.sleep(4.1)
     looks = [threading.Thread(target=worker.look) for worker in workers]
     for look in looks:
         look.start()

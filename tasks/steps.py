@@ -88,7 +88,8 @@ def _served(
     """The labelled rows since all that a version has learned from, whoever answered them; oldest first."""
     version = ledger.version(project.name, base)
     until = version.data_until if version else None
-    return ledger.labelled(project.name, until=moment, version=base, newest=newest, or_after=until)
+    by = None if until is None else base  # it has learned from no row with a time, so every row is newer
+    return ledger.labelled(project.name, until=moment, version=by, newest=newest, or_after=until)
 
 
 def _undo(

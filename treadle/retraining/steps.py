@@ -119,7 +119,7 @@ def judge_steps(
     )
     if look.state == "failed" and (look.loss or 0) > (1 + MUCH) * (look.loss_before or 0):
         return followed, "worse", f"{look.reason} The steps since version {followed.base} were for the worse."
-    if not followed.is_due:
+    if not followed.is_due or not len(now):
         return followed, "follows", look.reason
     units = len(now) if days is None else len(np.unique(days))
     drawn = (

@@ -52,7 +52,7 @@ def history_of(turn: Turn) -> History:
 
 
 def _choose(
-    settings: Settings, project: Project, schema: Schema, frame: pd.DataFrame, split: Split, *, hold: bool
+    settings: Settings, project: Project, schema: Schema, frame: pd.DataFrame, split: Split, *, hold: bool = False
 ) -> Choice:
     """By the champion's recipe, or the first family's defaults; kept from the turn before while little is new.
 

@@ -14,7 +14,7 @@ from treadle.ledger import Ledger, Row
 from treadle.models.answering import open_for_rows
 from treadle.models.registry import Registry
 from treadle.project import Project
-from treadle.retraining.steps import KIND, Followed, State, begun, followed_of, judge_steps, may_begin
+from treadle.retraining.steps import KIND, Followed, State, begun, followed_of, growth_of, judge_steps, may_begin
 from treadle.retraining.turn import Turn
 from treadle.settings import Settings
 from treadle.tables.labeling import late_labels
@@ -76,7 +76,7 @@ def served_since_base(turn: Turn, project: Project, schema: Schema) -> tuple[pd.
 
 
 def _next_is_due(ledger: Ledger, project: Project, followed: Followed, moment: datetime) -> bool:
-    newest, growth = ledger.version(project.name, followed.version), project.retrain.follow
+    newest, growth = ledger.version(project.name, followed.version), growth_of(project)
     if newest is None or growth is None:
         return False
     return ledger.count_labelled_since(project.name, newest.data_until, until=moment) >= followed.needed(growth)

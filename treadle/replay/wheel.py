@@ -20,7 +20,7 @@ from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
 from treadle.replay.retraining import Watched, first_watched, served_since, take_step, turn
 from treadle.retraining.policy import Circumstances, Streak, decide
-from treadle.retraining.steps import STEP, Followed, begun, judge_steps, may_begin
+from treadle.retraining.steps import STEP, Followed, begun, growth_of, judge_steps, may_begin
 from treadle.tables.data import AT
 from treadle.window import baseline_of
 
@@ -89,7 +89,7 @@ class OnTreadle:
     def _follow_steps(self, standing: Standing, moment: Moment) -> None:
         """Judge the steps together when the next one is due; what was for the worse is undone."""
         course, followed = self._course, self._followed
-        growth = course.project.retrain.follow
+        growth = growth_of(course.project)
         if followed is None or growth is None or followed.version != self._champion.number:
             self._followed = None
             return

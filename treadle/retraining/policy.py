@@ -12,7 +12,7 @@ from typing import Any
 
 from treadle.durations import format_duration
 from treadle.project import Project, Retrain
-from treadle.retraining.steps import STEP, Followed
+from treadle.retraining.steps import STEP, Followed, growth_of
 
 ASKING = ("drift", "quality-loss")
 MOST_DOUBLINGS = 4
@@ -108,7 +108,7 @@ def asks_as(verdict: str, project: Project, now: Circumstances) -> str | None:
         return NIGHTLY
     if project.retrain.policy == "every-window":
         return None if _window(project, now) else WINDOW
-    if _is_followed(project, now):
+    if now.followed is not None:
         return None if _next_step(project, now) else STEP
     return verdict if verdict in ASKING else None
 
@@ -160,16 +160,11 @@ def _window(project: Project, now: Circumstances) -> str | None:
     return f"the policy is one retrain every {format_duration(every)}, and the last was at {max(past):%Y-%m-%d %H:%M}."
 
 
-def _is_followed(project: Project, now: Circumstances) -> bool:
-    rules = project.retrain
-    return rules.policy == "treadle" and rules.follow is not None and now.followed is not None
-
-
 def _next_step(project: Project, now: Circumstances) -> str | None:
-    followed, growth = now.followed, project.retrain.follow
-    if not _is_followed(project, now) or followed is None or growth is None:
+    growth = growth_of(project)
+    if now.followed is None or growth is None:
         return None
-    needed = max(followed.needed(growth), project.retrain.min_new_labels)
+    needed = max(now.followed.needed(growth), project.retrain.min_new_labels)
     if now.new_labels >= needed:
         return None
     return (

@@ -71,6 +71,15 @@ def begun(version: int, rows: int) -> Followed:
     return Followed(version, rows, version, rows)
 
 
+def growth_of(project: Project) -> float | None:
+    """By which share the labelled rows must grow for a step; `None` where the project follows no stream.
+
+    A version that a person or live traffic is asked about first takes no steps, nor one that cannot answer the ledger's rows again.
+    """
+    rules, asks_first = project.retrain, project.promote.approval == "human" or project.serve.challenger != "off"
+    return None if rules.policy != "treadle" or asks_first or project.privacy.redacted else rules.follow
+
+
 def may_begin(project: Project, asking: str | None, *, held: int) -> bool:
     """Whether a stream is followed from a version on that has won its duel.
 
@@ -79,13 +88,12 @@ def may_begin(project: Project, asking: str | None, *, held: int) -> bool:
         asking: As what its retrain was asked for; inputs that moved have not shown that the answers got worse.
         held: Rows of the frozen holdout, on which each step is looked at.
     """
-    asked = project.retrain.follow is not None and asking == "quality-loss"
-    return asked and held > 0 and not project.privacy.redacted  # without all columns no version answers again
+    return growth_of(project) is not None and asking == "quality-loss" and held > 0
 
 
 def followed_of(ledger: Ledger, project: Project, champion: int | None) -> Followed | None:
     """How far a project's stream has been followed; `None` when it is not, or when its champion came another way."""
-    newest = ledger.last_decisions(project.name, 1, kind=KIND) if project.retrain.follow is not None else []
+    newest = ledger.last_decisions(project.name, 1, kind=KIND) if growth_of(project) is not None else []
     if not newest or newest[0].figures["state"] in ("over", "worse") or newest[0].figures["version"] != champion:
         return None
     return Followed(**{key: value for key, value in newest[0].figures.items() if key != "state"})

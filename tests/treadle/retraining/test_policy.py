@@ -201,5 +201,5 @@ def test_a_step_is_held_back_by_what_protects_the_machine(changes, rule):
 
 
 def test_a_project_that_does_not_say_follow_waits_for_a_verdict():
-    assert asks_as("ok", PROJECT, circumstances(followed=begun(3, 1000))) is None
-    assert asks_as("drift", PROJECT, circumstances(followed=begun(3, 1000))) == "drift"
+    assert asks_as("ok", PROJECT, circumstances()) is None
+    assert asks_as("drift", PROJECT, circumstances()) == "drift"

@@ -73,6 +73,11 @@ def test_a_stream_is_followed_only_after_a_loss_and_with_rows_to_look_at():
     assert may_begin(PROJECT, "quality-loss", held=100)
     assert not may_begin(PROJECT, "drift", held=100)
     assert not may_begin(PROJECT, "quality-loss", held=0)
+    assert not may_begin(
+        PROJECT.model_copy(update={"promote": PROJECT.promote.model_copy(update={"approval": "human"})}),
+        "quality-loss",
+        held=100,
+    )
     patient = PROJECT.model_copy(update={"retrain": PROJECT.retrain.model_copy(update={"follow": None})})
     assert not may_begin(patient, "quality-loss", held=100)
 

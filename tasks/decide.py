@@ -10,6 +10,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks.step import step
+from tasks.steps import settle_steps
 from treadle.ledger import Ledger
 from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
@@ -34,8 +35,9 @@ def decide_retrain(name: str, at: str | None, look: dict[str, Any]) -> dict[str,
         `retrain`, `retrain_reason`, and `suppressed`: the rule that said no, or `None`.
     """
     settings = Settings()
-    governor = Governor(Ledger.open(settings), load_project(name, settings))
-    moment = parse_moment(at) or datetime.now(UTC)
+    project, moment = load_project(name, settings), parse_moment(at) or datetime.now(UTC)
+    settle_steps(settings, project, moment)
+    governor = Governor(Ledger.open(settings), project)
     outcome = governor.weigh(look["verdict"], look["reason"], moment, harm_of(look), flow_run.id)
     for trigger in outcome.ask:
         _ask_for(trigger)

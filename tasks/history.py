@@ -36,7 +36,7 @@ def choose_history(turn: Turn, rows: Rows, parts: Parts) -> Parts:
     schema = Schema.load(turn.path("schema.json"))
     frame = load_snapshot(rows.path)
     split = Split(**turn.read("split.json"), how=parts.how)
-    choice = _choose(settings, project, schema, frame, split)
+    choice = _choose(settings, project, schema, frame, split, hold=turn.is_step)
     split, choice = keep_to_history(split, frame, project, schema, choice)
     turn.write("history.json", choice.figures() | {"rule": _say_rule(project)})
     turn.write("split.json", split.ids())
@@ -51,16 +51,21 @@ def history_of(turn: Turn) -> History:
     return History.of(turn.read("history.json")["chosen"])
 
 
-def _choose(settings: Settings, project: Project, schema: Schema, frame: pd.DataFrame, split: Split) -> Choice:
+def _choose(
+    settings: Settings, project: Project, schema: Schema, frame: pd.DataFrame, split: Split, *, hold: bool = False
+) -> Choice:
     """By the champion's recipe, or the first family's defaults; kept from the turn before while little is new.
 
-    A challenger that was turned down leaves its choice too: a refusal says nothing against the back-test.
+    A challenger that was turned down leaves its choice too: a refusal says nothing against the back-test. `hold` keeps it
+    whatever is new.
     """
     kept = Evidence(settings, project.name).newest_history()
     recipe = Registry(settings, Ledger.open(settings)).champion_recipe(project.name)
     family = recipe["family"] if recipe else project.train.families[0]
     params = recipe["params"] if recipe else load_family(family).defaults(load_problem(project.problem))
     before = Choice.of(kept) if kept is not None and kept["rule"] == _say_rule(project) else None
+    if hold and before is not None:
+        return before
     return pick_history(project, schema, frame, split, family, params, before)
 
 

@@ -19,6 +19,7 @@ from treadle.models.registry import Registry
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.promotion.probation import Look, look_back
+from treadle.retraining.steps import KIND as FOLLOWED
 from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
 from treadle.tables.labeling import event_days, late_labels
@@ -64,8 +65,11 @@ def settle_swap(settings: Settings, project: Project, moment: datetime) -> Look 
 
 
 def _is_open(ledger: Ledger, project: Project, swap: Promotion) -> bool:
-    """Whether the champion came by a swap that nobody has judged yet; what a rollback restored is not tried again."""
-    if swap.from_version is None or swap.verdict == "rollback" or project.promote.probation.labels == 0:
+    """Whether the champion came by a swap that nobody has judged yet; what a rollback restored is not tried again.
+
+    The steps of a stream that is followed are judged together (`tasks/steps.py`).
+    """
+    if swap.from_version is None or swap.verdict in ("rollback", FOLLOWED) or project.promote.probation.labels == 0:
         return False
     ended = ledger.last_decisions(project.name, 20, kind=KIND)
     return all(decision.figures.get("fence") != swap.fence for decision in ended)
@@ -79,7 +83,7 @@ def _look(settings: Settings, ledger: Ledger, project: Project, swap: Promotion,
     served = open_for_rows(settings, ledger, project, schema, before)
     if isinstance(served, str):
         return Look("unknown", f"No probation of version {swap.version}: {served}", swap.version, before, len(rows))
-    now, then, days = _losses(rows, schema, project, served)
+    now, then, days = losses_of_both(rows, schema, project, served)
     return look_back(
         swap.version, before, now, then, days if schema.time else None,
         first=min(project.watch.min_labelled, most), most=most,
@@ -87,7 +91,7 @@ def _look(settings: Settings, ledger: Ledger, project: Project, swap: Promotion,
     )  # fmt: skip
 
 
-def _losses(
+def losses_of_both(
     rows: list[Row], schema: Schema, project: Project, served: Answering
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The champion's losses, by what was answered then; those of the version before, by its ONNX now; and the days (n,)."""

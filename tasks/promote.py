@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.evaluate import judge_part
 from tasks.fit import parts_of
 from tasks.step import step
+from tasks.steps import note_step
 from treadle.errors import Conflict, NotFound
 from treadle.ledger import Champion, Ledger, Releases
 from treadle.models.answering import open_version
@@ -23,6 +24,7 @@ from treadle.promotion.duel import Bout, Duel, hold_duel
 from treadle.promotion.gate import FEWEST, Gate
 from treadle.promotion.live import live_quality, say_live
 from treadle.promotion.rollout import begin_release
+from treadle.retraining.steps import KIND
 from treadle.retraining.turn import Registered, Rows, Turn, Verdict
 from treadle.settings import Settings
 from treadle.tables.data import ROW
@@ -101,6 +103,8 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, ch
         versus=versus,
         has_champion=champion is not None,
     )
+    if turn.is_step:
+        return duel.as_step()
     at_every_window = champion is not None and project.retrain.policy == "every-window"
     return duel.unless_worse() if at_every_window else duel
 
@@ -137,7 +141,9 @@ def _act_on(
         figures=figures,
         at=turn.moment,
         lease_fence=turn.fence,
+        verdict=KIND if turn.is_step else "promoted",
     )
+    note_step(turn, project, ledger, version, _version_of(champion))
     return _record(ledger, turn, Verdict("promoted", gate.reason, old, gate.challenger, gate.interval), figures)
 
 

@@ -16,6 +16,7 @@ from tasks.fit import Rehearsal, parts_of
 from tasks.history import history_of, say_history
 from tasks.promote import loses_at_once
 from tasks.step import step
+from tasks.steps import served_since_base
 from treadle.drift import Reference
 from treadle.families import load_family
 from treadle.families.storage import TRUSTED, load_model
@@ -58,7 +59,7 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     problem = load_problem(project.problem)
     learned = parts_of(turn, rows, *LEARNED)
     unseen = parts_of(turn, rows, "holdout")
-    model = fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params, history_of(turn))
+    model = _refit(turn, project, schema, rehearsal, learned)
     graph = load_family(rehearsal.family).to_onnx(model, schema)
     onnx_bytes = graph.SerializeToString()
     y = problem.encode_target(learned[schema.target], schema)
@@ -93,6 +94,13 @@ def register_model(turn: Turn, rows: Rows, rehearsal: Rehearsal, scores: Scores)
     return Registered(
         version, parity.used, f"ONNX agrees: {parity.used:.2%} of the allowed difference on {parity.rows:,} rows."
     )
+
+
+def _refit(turn: Turn, project: Project, schema: Schema, rehearsal: Rehearsal, learned: pd.DataFrame) -> Any:
+    """The recipe on all that may be learned from; where no such row judged the rehearsal, that is what the rehearsal is."""
+    if judge_part(turn) == "holdout":
+        return load_model(rehearsal.path)
+    return fit_recipe(project, schema, learned, rehearsal.family, rehearsal.params, history_of(turn))
 
 
 def _refusal(parity: Parity) -> str:
@@ -225,9 +233,15 @@ def _keep_evidence(
 def _reference(
     turn: Turn, rows: Rows, project: Project, schema: Schema, rehearsal: Rehearsal, learned: pd.DataFrame
 ) -> tuple[Reference, pd.DataFrame, np.ndarray]:
-    """What was normal, the judged rows and the answers to them: cross-validated, unless the version will be turned down."""
+    """What was normal, the judged rows and the answers to them: cross-validated, unless the version will be turned down.
+
+    Of a step it is what was served since the steps began, as far as labels have come.
+    """
     problem = load_problem(project.problem)
     metric = pick_metric(problem, project.promote.metric)
+    served = served_since_base(turn, project, schema) if turn.is_step else None
+    if served is not None:
+        return reference_from(learned, *served, schema, problem, metric), *served
     if loses_at_once(turn, rows, project):
         judged = parts_of(turn, rows, judge_part(turn))
         with np.load(turn.path("judged.npz")) as kept:

@@ -11,7 +11,7 @@ from treadle.models.evidence import Evidence
 from treadle.project import load_project
 from treadle.retraining.turn import Parts, Rows, Turn
 from treadle.settings import Settings
-from treadle.tables.data import load_snapshot
+from treadle.tables.data import ROW, load_snapshot
 from treadle.tables.schema import Schema
 
 
@@ -26,12 +26,14 @@ def split_data(turn: Turn, rows: Rows) -> Parts:
     project = load_project(turn.project, settings)
     champion = Ledger.open(settings).champion(project.name)
     evidence = Evidence(settings, project.name)
+    frame = load_snapshot(rows.path)
+    seen = evidence.seen(champion.version) if champion else None
     split = split_rows(
-        load_snapshot(rows.path),
+        frame,
         project,
         Schema.load(turn.path("schema.json")),
         frozen=evidence.holdout(),
-        seen=evidence.seen(champion.version) if champion else None,
+        seen=set(frame[ROW]) if turn.is_step else seen,  # a step learns from all: it is judged by what comes after it
     )
     path = turn.write("split.json", split.ids())
     create_markdown_artifact(

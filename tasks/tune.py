@@ -6,6 +6,7 @@ A retrain starts warm, from the champion's parameters, and goes on to a full sea
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def tune_families(
     ledger = Ledger.open(settings)
     champion = ledger.champion(project.name)
     recipe = Registry(settings, ledger).champion_recipe(project.name)
+    if turn.is_step and champion is not None and recipe is not None:
+        why = f"The recipe of version {champion.version}, without a search: the stream is followed."
+        turn.write("search.json", {"kind": "kept", "why": why})
+        return Best(recipe["family"], recipe["params"], math.nan, 0, 0)
 
     def run(wanted: int) -> SearchResult:
         half_life = history_of(turn).half_life

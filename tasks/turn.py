@@ -17,6 +17,7 @@ from treadle.ledger import Lease, Ledger
 from treadle.models.tracking import open_run, run_url
 from treadle.pages.turn import in_words
 from treadle.project import load_project
+from treadle.retraining.steps import STEP, followed_of
 from treadle.retraining.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
 from treadle.settings import Settings
 
@@ -33,6 +34,9 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
     moment = parse_moment(at)
     ledger = Ledger.open(settings)
     with _leased(ledger, name, moment or datetime.now(UTC), settings.retrain_lease_s) as lease:
+        champion = ledger.champion(name)
+        followed = followed_of(ledger, project, champion.version if champion else None)
+        is_step = reason == STEP and followed is not None
         tags = {
             "reason": reason,
             "prefect_flow_run": str(flow_run.id),
@@ -47,7 +51,7 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
             create_link_artifact(
                 link=run_url(settings, name, run_id), link_text="This turn in MLflow", key=f"{name}-mlflow"
             )
-            turn = Turn(name, run_id, moment.isoformat() if moment else None, reason, lease.fence)
+            turn = Turn(name, run_id, moment.isoformat() if moment else None, reason, lease.fence, is_step)
             _METERS[run_id] = bill
             try:
                 yield turn

@@ -203,6 +203,9 @@ class Retrain(_Part):
     challenger answers unless it is shown to be worse; `static`: never by itself. `treadle replay` says which pays."""
     every: Interval = timedelta(days=1)
     """With `every-window`, the event time between two retrains."""
+    follow: float | None = Field(default=None, gt=0, le=0.5)
+    """With `treadle`, once labels have shown a loss and a challenger has won its duel: refit whenever the labelled rows have grown
+    by this share, without a new verdict and without a duel, as long as labels show that it pays. Empty: a verdict each time."""
     cooldown: Duration = timedelta(hours=6)
     """Least event time between two retrains."""
     max_per_day: int = Field(default=4, ge=1)

@@ -35,10 +35,10 @@ def project(history="auto", *, time="when"):
     )  # fmt: skip
 
 
-def choice(settings, made, raw):
+def choice(settings, made, raw, **how):
     schema = infer_schema(raw, made.data, made.problem)
     frame = conform(raw, schema)
-    return _choose(settings, made, schema, frame, split_rows(frame, made, schema, frozen=None, seen=None))
+    return _choose(settings, made, schema, frame, split_rows(frame, made, schema, frozen=None, seen=None), **how)
 
 
 @pytest.fixture
@@ -83,4 +83,5 @@ def test_a_back_test_is_kept_while_little_is_new(settings, changed):
     assert kept.why == f"{KEPT}{before.why}"
     assert kept.tried == before.tried
     assert not choice(settings, project(), table(320)).why.startswith(KEPT)
+    assert choice(settings, project(), table(320), hold=True).history == before.history
     assert not choice(settings, project("weighted"), table(205)).why.startswith(KEPT)

@@ -21,8 +21,8 @@ def swap(ledger, first, second, verdict="promoted"):
     ledger.promote("toy", second, first, verdict=verdict, reason="better", at=SWAP)
 
 
-def live(installation, ledger, version, days=DAYS):
-    """Hourly rows answered by the version itself, whose labels come a day later."""
+def live(installation, ledger, version, days=DAYS, as_version=None):
+    """Hourly rows answered by the version itself, whose labels come a day later; kept under another number if one is given."""
     settings, frame = installation
     rows = frame.head(24 * days).reset_index(drop=True)
     answers = open_version(settings, ledger, "toy", version).answer(rows)
@@ -33,7 +33,7 @@ def live(installation, ledger, version, days=DAYS):
             "plan": row["plan"] if isinstance(row["plan"], str) else None, "when": row["when"].isoformat(),
         }  # fmt: skip
         answer = json.dumps({"prediction": float(answers[int(i)])})
-        ledger.add_predictions([Prediction(f"r{i}", "toy", version, at, json.dumps(features), answer)])
+        ledger.add_predictions([Prediction(f"r{i}", "toy", as_version or version, at, json.dumps(features), answer)])
         ledger.add_feedback("toy", [Feedback(f"r{i}", float(row["amount"]), at + timedelta(days=1))])
 
 

@@ -104,7 +104,7 @@ class Promotion:
     Attributes:
         from_version: The champion before it; `None` if it was the first.
         fence: How often the champion had changed with it.
-        verdict: `promoted`, `approved`, `advanced`, `by-hand` or `rollback`.
+        verdict: `promoted`, `followed`, `approved`, `advanced`, `by-hand` or `rollback`.
         at: Event time.
     """
 

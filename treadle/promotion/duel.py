@@ -121,6 +121,21 @@ class Duel:
             self, promote=promote, gate=replace(self.gate, promote=not shown, reason=said), objections=objections
         )
 
+    def as_step(self) -> Duel:
+        """The same duel for a step of a stream that is followed: labels judge it by what comes, together with other steps.
+
+        Here, on old rows, it is only kept out where it cannot answer, or is unfair to a group.
+        """
+        kept_out = {kind: why for kind, why in self.objections.items() if kind in ("fairness", "live")}
+        answers = bool(np.isfinite(self.gate.gain))
+        said = f"The stream is followed, and labels will judge this step. {self.gate.reason}"
+        return replace(
+            self,
+            promote=answers and not kept_out,
+            gate=replace(self.gate, promote=answers, reason=said),
+            objections=kept_out,
+        )
+
     def figures(self) -> dict[str, Any]:
         """All figures as plain data."""
         return asdict(replace(self.gate, reason=self.reason, promote=self.promote)) | {

@@ -5,7 +5,7 @@ What is decided here is decided by the functions that the flow's steps call; thi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,12 @@ import pandas as pd
 from treadle.drift import Reference
 from treadle.learning.history import Choice, History
 from treadle.learning.recipe import keep_to_history, pick_history
-from treadle.learning.reference import make_reference
+from treadle.learning.reference import make_reference, reference_from
 from treadle.learning.split import Split, split_rows
 from treadle.promotion.duel import Bout, Duel, hold_duel
 from treadle.promotion.gate import FEWEST
 from treadle.replay.course import Course, Version
-from treadle.tables.data import ROW
+from treadle.tables.data import AT, ROW
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,36 @@ def turn(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> 
     seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])
     reference = _reference(course, learned, choice.history)
     return Turned(Watched(champion.number + 1, model, learned, reference, choice, seen), duel, choice)
+
+
+def take_step(course: Course, champion: Watched, known: np.ndarray, answers: np.ndarray, since: Watched) -> Watched:
+    """Refit on all that is known but the frozen holdout: the history is kept, and what was served since the base is normal.
+
+    Args:
+        course: The rows and the rules.
+        champion: What answers now.
+        known: Positions of the rows whose labels are known, in time order.
+        answers: What was answered to each row of the stream, (n,) or (n, n_classes).
+        since: The version from which the steps began.
+
+    Raises:
+        BadData: A class is missing among the rows.
+    """
+    frame, history = course.stream.frame, champion.choice.history
+    free = known[~frame[ROW].iloc[known].isin(course.holdout).to_numpy()]
+    learned = free[history.within(frame[AT].to_numpy()[free])]
+    model = course.fit(learned, history)
+    judged = served_since(course, since, known)
+    reference = reference_from(
+        frame.iloc[learned], frame.iloc[judged], answers[judged], course.stream.schema, course.problem, course.metric
+    )
+    return replace(champion, model=model, learned=learned, reference=reference, seen=free)
+
+
+def served_since(course: Course, base: Watched, known: np.ndarray) -> np.ndarray:
+    """Positions of the labelled rows that are newer than all that a version has learned from."""
+    times = course.stream.frame[AT].to_numpy()
+    return known[times[known] > times[base.learned].max()]
 
 
 def _parts(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> tuple[Split, Choice]:

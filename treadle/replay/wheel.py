@@ -18,8 +18,9 @@ from treadle.learning.losses import loss_name
 from treadle.promotion.probation import look_back
 from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
-from treadle.replay.retraining import Watched, first_watched, turn
+from treadle.replay.retraining import Watched, first_watched, served_since, take_step, turn
 from treadle.retraining.policy import Circumstances, Streak, decide
+from treadle.retraining.steps import STEP, Followed, begun, growth_of, judge_steps, may_begin
 from treadle.tables.data import AT
 from treadle.window import baseline_of
 
@@ -41,18 +42,25 @@ class OnTreadle:
         self._looks: list[Earlier] = []
         self._refused: list[pd.Timestamp] = []
         self._choice = self._champion.choice
+        self._asking: str | None = None
+        self._followed: Followed | None = None
+        self._base = self._champion
 
     def look(self, standing: Standing, moment: Moment) -> Look:
         """The probation, then the watch's verdict, then the project's policy."""
         self._follow_probation(standing, moment)
+        self._follow_steps(standing, moment)
         found = self._judge(standing, moment)
         drifted = frozenset(finding.key for finding in found.findings if finding.drifted)
         self._looks = [Earlier(_aware(moment.at), drifted), *self._looks[: MOST_LOOKS - 1]]
         decision = decide(found.verdict, found.reason, self._course.project, self._circumstances(standing, moment))
+        self._asking = decision.asking
         return Look(decision.retrain, decision.reason, found.verdict)
 
     def retrain(self, standing: Standing, moment: Moment) -> Trained:
-        """A train run; the challenger replaces the champion if the duel says so."""
+        """A train run; the challenger replaces the champion if the duel says so, or if it is a step of a stream that is followed."""
+        if self._asking == STEP:
+            return self._step(standing, moment)
         with meter() as spent:
             turned = turn(self._course, self._champion, moment.known, self._choice)
         self._choice = turned.choice
@@ -62,8 +70,46 @@ class OnTreadle:
         self._versions += 1
         self._replace(standing, replace(turned.challenger, number=self._versions), self._champion, moment)
         self._refused.clear()
+        if may_begin(self._course.project, self._asking, held=len(self._course.holdout)):
+            self._followed, self._base = begun(self._versions, len(self._champion.seen)), self._champion
         learned = f"{turned.choice.history.name}, {len(turned.challenger.learned):,} rows"
         return Trained(self._champion, f"Learned from {learned}. {turned.duel.reason}", spent.cpu_seconds)
+
+    def _step(self, standing: Standing, moment: Moment) -> Trained:
+        """One fit, which answers from then on."""
+        if self._followed is None or standing.answers is None:
+            return Trained(None, "The stream is followed no more.", 0.0)
+        with meter() as spent:
+            version = take_step(self._course, self._champion, moment.known, standing.answers, self._base)
+        self._versions += 1
+        self._replace(standing, replace(version, number=self._versions), None, moment)
+        self._followed = self._followed.step(self._versions, len(version.seen))
+        return Trained(self._champion, f"Learned from {len(version.learned):,} rows.", spent.cpu_seconds)
+
+    def _follow_steps(self, standing: Standing, moment: Moment) -> None:
+        """Judge the steps together when the next one is due; what was for the worse is undone."""
+        course, followed = self._course, self._followed
+        growth = growth_of(course.project)
+        if followed is None or growth is None or followed.version != self._champion.number:
+            self._followed = None
+            return
+        if followed.version == followed.base or self._new_labels(moment) < followed.needed(growth):
+            return
+        rows = served_since(course, self._base, moment.known)
+        rows = rows[standing.answered_by[rows] > followed.base]
+        then = course.losses(rows, course.predict(self._base.model, rows)) if len(rows) else np.empty(0)
+        self._followed, state, _ = judge_steps(
+            followed, standing.losses[rows], then, course.days[rows], first=course.project.watch.min_labelled,
+            seed=course.project.split.seed,
+        )  # fmt: skip
+        if state == "pays":
+            self._base = self._champion
+        elif state == "worse":
+            self._versions += 1
+            self._refused.insert(0, moment.at)
+            self._replace(standing, replace(self._base, number=self._versions), None, moment)
+        if state in ("worse", "over"):
+            self._followed = None
 
     def _replace(self, standing: Standing, version: Watched, before: Watched | None, moment: Moment) -> None:
         self._champion, self._before, self._since, self._looks = version, before, moment.at, []
@@ -127,17 +173,20 @@ class OnTreadle:
 
     def _circumstances(self, standing: Standing, moment: Moment) -> Circumstances:
         """What the policy weighs; the CPU minutes of the event day before stand for the ledger's."""
-        times = self._course.stream.frame[AT].to_numpy()
-        newest = times[self._champion.learned].max()
         day = moment.at - timedelta(days=1)
         return Circumstances(
             at=_aware(moment.at),
             retrains=[_aware(at) for at, _ in standing.retrains],
-            new_labels=int((times[moment.known] > newest).sum()),
+            new_labels=self._new_labels(moment),
             cpu_minutes=sum(cpu for at, cpu in standing.retrains if at > day) / 60,
             in_flight=False,
             streak=self._streak(moment),
+            followed=self._followed,
         )
+
+    def _new_labels(self, moment: Moment) -> int:
+        """Labelled rows that are newer than what the champion learned from."""
+        return len(served_since(self._course, self._champion, moment.known))
 
     def _streak(self, moment: Moment) -> Streak | None:
         """The challengers that were turned down in a row, and the labels that came since the last."""

@@ -21,6 +21,7 @@ from treadle.ledger.triggers import Judged, State, Trigger
 from treadle.project import Project
 from treadle.retraining.breaker import say_breaker, streak_of
 from treadle.retraining.policy import FINAL, LIMITED, NIGHTLY, Circumstances, Decision, Streak, decide
+from treadle.retraining.steps import Followed, followed_of
 
 DAY = timedelta(days=1)
 UNSURE = timedelta(seconds=60)
@@ -82,6 +83,7 @@ class _Facts:
     mark: tuple[int | None, int | None]
     new_labels: int
     streak: Streak | None
+    followed: Followed | None
 
 
 class Governor:
@@ -130,7 +132,8 @@ class Governor:
         version = None if mark[0] is None else self._ledger.version(self._name, mark[0])
         since = version.data_until if version else None
         new_labels = self._ledger.count_labelled_since(self._name, since, until=at)
-        return _Facts(mark, new_labels, streak_of(self._ledger, self._project, found, at))
+        followed = followed_of(self._ledger, self._project, mark[0])
+        return _Facts(mark, new_labels, streak_of(self._ledger, self._project, found, at), followed)
 
     def _mark(self, connection: Connection, found: Sequence[Judged]) -> tuple[int | None, int | None]:
         return rows.champion_of(connection, self._name), found[0].seq if found else None
@@ -148,6 +151,7 @@ class Governor:
             asked=granted[-1].at if granted else None,
             streak=facts.streak,
             harm=harm,
+            followed=facts.followed,
         )
 
     # What is decided

@@ -12,6 +12,7 @@ from typing import Any
 
 from treadle.durations import format_duration
 from treadle.project import Project, Retrain
+from treadle.retraining.steps import STEP, Followed, growth_of
 
 ASKING = ("drift", "quality-loss")
 MOST_DOUBLINGS = 4
@@ -50,6 +51,7 @@ class Circumstances:
         asked: Event time of a retrain that was asked for and that no train run has begun yet.
         streak: Challengers turned down in a row.
         harm: By how much the inputs that moved are likely to raise the loss, as a share of it; `None` if not known.
+        followed: How far a stream that is known to move has been followed; `None` when it is not followed.
     """
 
     at: datetime
@@ -60,6 +62,7 @@ class Circumstances:
     asked: datetime | None = None
     streak: Streak | None = None
     harm: float | None = None
+    followed: Followed | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def asks_as(verdict: str, project: Project, now: Circumstances) -> str | None:
         return NIGHTLY
     if project.retrain.policy == "every-window":
         return None if _window(project, now) else WINDOW
+    if now.followed is not None:
+        return None if _next_step(project, now) else STEP
     return verdict if verdict in ASKING else None
 
 
@@ -119,7 +124,7 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
     """
     asking = asks_as(verdict, project, now)
     if asking is None:
-        why = _window(project, now) or "nothing to retrain for."
+        why = _window(project, now) or _next_step(project, now) or "nothing to retrain for."
         return Decision(False, f"The verdict is {verdict}: {why}")
     for name, rule in RULES.items():
         if _applies(name, asking) and (objection := rule(project, now)):
@@ -128,6 +133,9 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
         return Decision(True, f"{asking}: {said}", asking=asking)
     if asking == WINDOW:
         said = f"the window of {format_duration(project.retrain.every)} is over; the verdict is {verdict}."
+    if asking == STEP and now.followed is not None:
+        knows = f"version {now.followed.version} knows {now.followed.rows:,} rows"
+        said = f"the stream is known to move, and {knows}; the verdict is {verdict}."
     return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.", asking=asking)
 
 
@@ -150,6 +158,18 @@ def _window(project: Project, now: Circumstances) -> str | None:
     if project.retrain.policy != "every-window" or not past or now.at - max(past) >= every:
         return None
     return f"the policy is one retrain every {format_duration(every)}, and the last was at {max(past):%Y-%m-%d %H:%M}."
+
+
+def _next_step(project: Project, now: Circumstances) -> str | None:
+    growth = growth_of(project)
+    if now.followed is None or growth is None:
+        return None
+    needed = max(now.followed.needed(growth), project.retrain.min_new_labels)
+    if now.new_labels >= needed:
+        return None
+    return (
+        f"the stream is followed, and the next refit comes with {needed} new labelled rows ({now.new_labels} so far)."
+    )
 
 
 def _in_flight(_project: Project, now: Circumstances) -> str | None:
@@ -264,6 +284,7 @@ RULES: Mapping[str, Rule] = {
 LIMITED: Mapping[str, frozenset[str]] = {
     NIGHTLY: frozenset({"static", "in-flight", "breaker", "window", "daily-maximum", "budget"}),
     WINDOW: frozenset({"in-flight", "asked-already", "no-new-labels", "budget"}),
+    STEP: frozenset({"in-flight", "breaker", "daily-maximum", "asked-already", "budget"}),
 }
 """What only some of the rules weigh."""
 FINAL = frozenset({"static", "harmless"})

@@ -26,6 +26,7 @@ class Turn:
         at: Event time of the turn, ISO 8601 in UTC; later labels are not known to it. `None` is now.
         reason: Why it was started, in plain words.
         fence: The number of the lease under which it may promote.
+        is_step: Whether it is a step of a stream that is followed: one fit on all rows, with the champion's recipe and history.
     """
 
     project: str
@@ -33,6 +34,7 @@ class Turn:
     at: str | None
     reason: str
     fence: int
+    is_step: bool = False
 
     @property
     def moment(self) -> datetime:
@@ -87,7 +89,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Best:
-    """What the search found: a family, its parameters, and how many trials it took."""
+    """What the search found: a family, its parameters, and how many trials it took; the score is NaN where nothing was searched."""
 
     family: str
     params: dict[str, Any]

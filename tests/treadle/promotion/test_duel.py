@@ -188,3 +188,17 @@ def test_at_every_window_answers_that_cannot_be_compared_change_nothing():
     newest, held = bouts(0.0)
     broken = replace(newest, challenger=np.full_like(newest.challenger, np.nan))
     assert not duel(broken, held).unless_worse().promote
+
+
+def test_a_step_is_kept_out_by_unfairness_and_broken_answers_alone():
+    worse, held = bouts(0.25)
+    found = duel(worse, held).as_step()
+    assert found.promote
+    assert found.reason.startswith("The stream is followed, and labels will judge this step.")
+    broken = replace(worse, challenger=np.full_like(worse.challenger, np.nan))
+    assert not duel(broken, held).as_step().promote
+    unfair = replace(
+        duel(worse, held), objections={"fairness": "it is below the floor.", "slice": "it is worse there."}
+    )
+    assert unfair.as_step().objections == {"fairness": "it is below the floor."}
+    assert not unfair.as_step().promote

@@ -173,3 +173,26 @@ def test_labels_that_come_later_help_later(make_project):
         by_name(replayed(project, ("every-window",), delay=delay))["every-window"].error for delay in (DAY, 6 * DAY)
     )
     assert soon < late
+
+
+def test_a_stream_that_keeps_moving_is_followed_after_its_first_loss(make_project):
+    """A world that turns a little every day: steps begin with the first won duel, and cost one fit each."""
+    table = hours(days=70)
+    day = (table["when"].dt.normalize() - table["when"].min().normalize()).dt.days
+    table["y"] = table["y"] + 1.2 * np.maximum(0, day - 14) * (table["plan"] == "plus")
+    patient, following = (
+        by_name(replayed(make_project(table, name=name, retrain=rules), ("treadle",)))["treadle"]
+        for name, rules in (("patient", {"history": "20d"}), ("following", {"history": "20d", "follow": 0.1}))
+    )
+    steps = [passed for passed in following.windows if passed.reason.startswith("stream-moves")]
+    first = next(passed for passed in following.windows if passed.promoted)
+    assert first.verdict == "quality-loss"
+    assert len(steps) >= 4
+    assert all(passed.promoted and passed.span.end > first.span.end for passed in steps)
+    assert following.error < patient.error
+
+
+def test_a_quiet_stream_is_never_followed(make_project):
+    found = by_name(replayed(make_project(hours(), retrain={"follow": 0.05}), ("static", "treadle")))
+    assert found["treadle"].retrains == 0
+    assert found["treadle"].error == found["static"].error

@@ -6,6 +6,7 @@ import pytest
 
 from treadle.project import Project
 from treadle.retraining.policy import NIGHTLY, RULES, WINDOW, Circumstances, Streak, asks_as, decide
+from treadle.retraining.steps import STEP, begun
 from treadle.settings import CHECKOUT
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -162,3 +163,43 @@ def test_a_window_is_weighed_by_what_it_costs_alone(changes, rule):
     project = living_by("every-window", every=timedelta(hours=2))
     assert asks_as("drift", project, circumstances(**changes)) == WINDOW
     assert decide("drift", "", project, circumstances(**changes)).rule == rule
+
+
+def following(**changes):
+    """A project that follows a stream by a tenth, of which version 3 knows a thousand rows."""
+    rules = PROJECT.retrain.model_copy(update={"follow": 0.1})
+    return PROJECT.model_copy(update={"retrain": rules}), circumstances(**({"followed": begun(3, 1000)} | changes))
+
+
+@pytest.mark.parametrize("verdict", ["ok", "drift", "quality-loss", "insufficient-data"])
+def test_a_stream_that_moves_is_learned_from_as_it_grows_whatever_the_verdict(verdict):
+    project, now = following(new_labels=100, retrains=[NOW - timedelta(hours=1)])
+    decision = decide(verdict, "", project, now)
+    assert (decision.retrain, decision.asking) == (True, STEP)
+    assert decision.reason == (
+        f"stream-moves: the stream is known to move, and version 3 knows 1,000 rows; the verdict is {verdict}. "
+        "100 new labelled rows to learn from."
+    )
+    waiting = decide(verdict, "", project, following(new_labels=99)[1])
+    assert (waiting.retrain, waiting.asking) == (False, None)
+    assert "the next refit comes with 100 new labelled rows (99 so far)" in waiting.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"in_flight": True}, "in-flight"),
+        ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "breaker"),
+        ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "daily-maximum"),
+        ({"asked": NOW - timedelta(hours=1)}, "asked-already"),
+        ({"cpu_minutes": 60}, "budget"),
+    ],
+)
+def test_a_step_is_held_back_by_what_protects_the_machine(changes, rule):
+    project, now = following(**changes)
+    assert decide("ok", "", project, now).rule == rule
+
+
+def test_a_project_that_does_not_say_follow_waits_for_a_verdict():
+    assert asks_as("ok", PROJECT, circumstances()) is None
+    assert asks_as("drift", PROJECT, circumstances()) == "drift"

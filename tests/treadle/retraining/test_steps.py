@@ -1,0 +1,92 @@
+"""Steps are judged together: they go on while they pay, stop when the rows have doubled without proof, and are undone if much worse."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from treadle.ledger import Ledger
+from treadle.project import Project
+from treadle.retraining.steps import KIND, Followed, begun, followed_of, judge_steps, may_begin
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+ROWS, DAYS = 600, 30
+PROJECT = Project.model_validate(
+    {
+        "name": "m",
+        "problem": "tabular-regression",
+        "data": {"source": "x.csv", "target": "y"},
+        "retrain": {"follow": 0.02},
+    }
+)
+STEPS = Followed(base=2, base_rows=1000, version=12, rows=1250)
+
+
+def losses(factor, seed=0):
+    """What was served and what the base would have lost, `factor` times as much, on thirty days of twenty rows."""
+    rng = np.random.default_rng(seed)
+    days = np.repeat(np.arange(DAYS), ROWS // DAYS)
+    shared = rng.gamma(4, 1, ROWS) * (1 + 0.3 * rng.random(DAYS))[days]
+    return shared, factor * shared * np.exp(rng.normal(0, 0.2, ROWS) - 0.02), days
+
+
+def judged(factor, followed=STEPS, seed=0):
+    now, then, days = losses(factor, seed)
+    return judge_steps(followed, now, then, days, first=50)
+
+
+def test_steps_that_pay_become_the_new_base():
+    after, state, said = judged(1.1)
+    assert (after, state) == (begun(12, 1250), "pays")
+    assert "the versions 3 to 12" in said
+
+
+def test_without_proof_they_are_over_once_the_rows_have_doubled():
+    followed, states = STEPS, []
+    for rows in (1250, 1500, 1750, 2000):
+        followed, state, _ = judged(1.0, replace(followed, rows=rows))
+        states.append(state)
+    assert states == ["follows", "follows", "follows", "over"]
+
+
+def test_between_two_stretches_nothing_is_said_of_pay():
+    few = replace(STEPS, rows=1249)
+    assert judged(1.1, few)[:2] == (few, "follows")
+
+
+def test_steps_that_do_nothing_seldom_pay():
+    assert sum(judged(1.0, seed=seed)[1] == "pays" for seed in range(60)) <= 8
+
+
+@pytest.mark.parametrize(("factor", "state"), [(0.5, "worse"), (0.9, "follows")])
+def test_only_steps_that_are_much_worse_are_undone(factor, state):
+    assert judged(factor, replace(STEPS, rows=1100))[1] == state
+
+
+def test_a_few_days_prove_nothing():
+    now, then, days = losses(2.0)
+    assert judge_steps(STEPS, now[:40], then[:40], days[:40], first=50)[1] == "follows"
+
+
+def test_a_stream_is_followed_only_after_a_loss_and_with_rows_to_look_at():
+    assert may_begin(PROJECT, "quality-loss", held=100)
+    assert not may_begin(PROJECT, "drift", held=100)
+    assert not may_begin(PROJECT, "quality-loss", held=0)
+    assert not may_begin(
+        PROJECT.model_copy(update={"promote": PROJECT.promote.model_copy(update={"approval": "human"})}),
+        "quality-loss",
+        held=100,
+    )
+    patient = PROJECT.model_copy(update={"retrain": PROJECT.retrain.model_copy(update={"follow": None})})
+    assert not may_begin(patient, "quality-loss", held=100)
+
+
+def test_the_ledger_tells_how_far_it_was_followed(settings):
+    ledger = Ledger.open(settings)
+    assert followed_of(ledger, PROJECT, 12) is None
+    ledger.record_decision("m", KIND, "A step.", dict(STEPS.figures()), NOW)
+    assert followed_of(ledger, PROJECT, 12) == STEPS
+    assert followed_of(ledger, PROJECT, 13) is None  # it came by another way
+    ledger.record_decision("m", KIND, "It does not pay.", dict(STEPS.figures("over")), NOW)
+    assert followed_of(ledger, PROJECT, 12) is None

@@ -1,0 +1,148 @@
+"""A stream that is known to move is learned from as it grows: the steps, and whether labels show that they pay.
+
+One step gains too little to be seen; many of them together are judged against the version from which they began. The state is
+the newest of the ledger's decisions of the kind `KIND`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from treadle.bootstrap import FEWEST_BLOCKS, drawn_means
+from treadle.ledger import Ledger
+from treadle.project import Project
+from treadle.promotion.probation import look_back
+
+STEP = "stream-moves"
+"""What a look asks as, whatever its verdict, while the stream is followed and its labelled rows have grown enough."""
+KIND = "followed"
+STRETCH = 0.25  # growth of the labelled rows after which the steps are judged together
+MOST_STRETCHES = 4  # without proof: the rows have doubled since
+MUCH = 0.25  # share of the loss by which steps must be worse to be undone: single fits differ by less than that for no reason
+CONFIDENCE = 0.95
+SAMPLES = 2000
+
+State = Literal["follows", "pays", "over", "worse"]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How far a stream has been followed.
+
+    Attributes:
+        base: The version from which the steps began: it won its duel, or the steps up to it were shown to pay.
+        base_rows: Rows that were known to it.
+        version: The newest step; the base before the first.
+        rows: Rows that were known to that.
+        stretches: How often the steps since the base were judged without proof.
+    """
+
+    base: int
+    base_rows: int
+    version: int
+    rows: int
+    stretches: int = 0
+
+    def step(self, version: int, rows: int) -> Followed:
+        """One step further."""
+        return replace(self, version=version, rows=rows)
+
+    def needed(self, growth: float) -> int:
+        """New labelled rows that the next step needs."""
+        return math.ceil(growth * self.rows)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the steps since the base are to be judged."""
+        return self.rows >= self.base_rows * (1 + STRETCH * (self.stretches + 1))
+
+    def figures(self, state: State = "follows") -> Mapping[str, Any]:
+        """It as plain data, as a decision keeps it."""
+        return asdict(self) | {"state": state}
+
+
+def begun(version: int, rows: int) -> Followed:
+    """The stream is followed from a version on that has won its duel on a loss."""
+    return Followed(version, rows, version, rows)
+
+
+def growth_of(project: Project) -> float | None:
+    """By which share the labelled rows must grow for a step; `None` where the project follows no stream.
+
+    A version that a person or live traffic is asked about first takes no steps, nor one that cannot answer the ledger's rows again.
+    """
+    rules, asks_first = project.retrain, project.promote.approval == "human" or project.serve.challenger != "off"
+    return None if rules.policy != "treadle" or asks_first or project.privacy.redacted else rules.follow
+
+
+def may_begin(project: Project, asking: str | None, *, held: int) -> bool:
+    """Whether a stream is followed from a version on that has won its duel.
+
+    Args:
+        project: The rules.
+        asking: As what its retrain was asked for; inputs that moved have not shown that the answers got worse.
+        held: Rows of the frozen holdout, on which each step is looked at.
+    """
+    return growth_of(project) is not None and asking == "quality-loss" and held > 0
+
+
+def followed_of(ledger: Ledger, project: Project, champion: int | None) -> Followed | None:
+    """How far a project's stream has been followed; `None` when it is not, or when its champion came another way."""
+    newest = ledger.last_decisions(project.name, 1, kind=KIND) if growth_of(project) is not None else []
+    if not newest or newest[0].figures["state"] in ("over", "worse") or newest[0].figures["version"] != champion:
+        return None
+    return Followed(**{key: value for key, value in newest[0].figures.items() if key != "state"})
+
+
+def judge_steps(
+    followed: Followed, now: np.ndarray, then: np.ndarray, days: np.ndarray | None, *, first: int, seed: int = 0
+) -> tuple[Followed, State, str]:
+    """Compare what was answered since the base with what the base would have answered to the same rows.
+
+    The steps are for the worse when they are so by the rule of the probation, and by MUCH; they pay when the whole one-sided
+    interval of the gain is above zero, once the rows have grown by STRETCH; they are over after MOST_STRETCHES without proof.
+
+    Args:
+        followed: The steps.
+        now: Losses of what was answered, in time order (n,).
+        then: Losses of the base's answers to the same rows (n,).
+        days: The day of each row (n,): rows of one day are drawn together; `None` where rows do not depend on each other.
+        first: Rows of the probation's first look.
+        seed: Of the bootstrap.
+
+    Returns:
+        How the stream is followed from now on, what the steps are, and why in plain words.
+
+    Source: paired bootstrap, B. Efron and R. Tibshirani (1993), chapter 16.
+    """
+    known = np.isfinite(now) & np.isfinite(then)
+    now, then, days = now[known], then[known], None if days is None else days[known]
+    look = look_back(
+        followed.version, followed.base, now, then, days, first=first, most=len(now) + 1, over=False, seed=seed
+    )
+    if look.state == "failed" and (look.loss or 0) > (1 + MUCH) * (look.loss_before or 0):
+        return followed, "worse", f"{look.reason} The steps since version {followed.base} were for the worse."
+    if not followed.is_due or not len(now):
+        return followed, "follows", look.reason
+    units = len(now) if days is None else len(np.unique(days))
+    drawn = (
+        drawn_means(then - now, days, np.random.default_rng(seed), SAMPLES) if units >= FEWEST_BLOCKS else np.zeros(1)
+    )
+    said = (
+        f"On {len(now):,} labelled predictions the versions {followed.base + 1} to {followed.version} have the mean loss "
+        f"{np.mean(now):.4g}, version {followed.base} would have had {np.mean(then):.4g}"
+    )
+    if np.quantile(drawn, 1 - CONFIDENCE) > 0:
+        return begun(followed.version, followed.rows), "pays", f"{said}: following the stream pays."
+    if followed.stretches + 1 < MOST_STRETCHES:
+        return replace(followed, stretches=followed.stretches + 1), "follows", f"{said}: that is no proof yet."
+    return (
+        followed,
+        "over",
+        f"{said}: following the stream does not pay any more, so the next retrain waits for a verdict.",
+    )

@@ -102,9 +102,11 @@ def cycles(days: int = 300) -> pd.DataFrame:
     )
 
 
+FOLLOW = {"follow": 0.025}
 BIKES = {key: value for key, value in yaml.safe_load((CHECKOUT / "projects/bikes/project.yaml").read_text()).items()
          if key in ("promote", "watch", "retrain")}  # fmt: skip
-DAILY = {"watch": {"window": 90, "min_rows": 30, "min_labelled": 30}, "retrain": {"follow": 0.025}}
+BIKES["retrain"] |= FOLLOW
+DAILY = {"watch": {"window": 90, "min_rows": 30, "min_labelled": 30}, "retrain": FOLLOW}
 APRIL, YEAR_2004 = datetime(2011, 4, 1, tzinfo=UTC), datetime(2004, 1, 1, tzinfo=UTC)
 HIDDEN = {"bikes": ["casual", "registered", "mnth"], "chicago": ["date"]}
 CASES = (

@@ -24,7 +24,7 @@ from treadle.ledger.segment import SEGMENT_BYTES, SUFFIX, Segment, write_alone
 
 log = logging.getLogger("treadle.ledger")
 
-LARGE_BYTES = SEGMENT_BYTES // 8
+LARGE_BYTES = SEGMENT_BYTES // 4
 """A longer frame gets a file of its own."""
 MOST_LEFT = 4
 """Segments that a writer keeps to use again; when the ledger falls behind it lets go of the oldest and makes new ones."""

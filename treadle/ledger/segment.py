@@ -17,7 +17,7 @@ from pathlib import Path
 SUFFIX = ".journal"
 SPARE = ".spare"
 """What holds nothing: a segment that was carried and cleaned, or a file that is not whole yet."""
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 19
 SPARE_S = 10.0
 """A spare that nobody took for so long is removed; a busy writer takes one several times a second."""
 

@@ -32,6 +32,7 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         "policy": say_policy(project.retrain),
         "breaker": standing.breaker,
         "rejected_in_a_row": standing.rejected,
+        "followed": standing.followed,
         "waiting": standing.waiting,
         "asked": standing.asked and as_row(standing.asked),
         "retrains_today": standing.retrains_today,
@@ -69,6 +70,7 @@ def shown(found: dict[str, Any]) -> str:
     record = {
         "policy": found["policy"],
         "breaker": found["breaker"] or f"closed ({found['rejected_in_a_row']} challengers turned down in a row)",
+        **({"stream": found["followed"]} if found["followed"] else {}),
         "retrains in the last 24 hours": found["retrains_today"],
         "triggers that wait": found["waiting"],
         "asked for, not begun": found["asked"]["reason"] if found["asked"] else "none",

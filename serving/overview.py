@@ -136,6 +136,7 @@ def _governor(name: str, ledger: Ledger, settings: Settings) -> dict[str, Any] |
     return {
         "policy": say_policy(project.retrain),
         "breaker": standing.breaker,
+        "followed": standing.followed,
         "waiting": standing.waiting,
         "suppressed": standing.suppressed,
         "labels_set_aside": sum(batch.labels for batch in batches(ledger, name)),

@@ -10,7 +10,6 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks.step import step
-from tasks.steps import settle_steps
 from treadle.ledger import Ledger
 from treadle.ledger.triggers import Trigger
 from treadle.project import load_project
@@ -36,7 +35,6 @@ def decide_retrain(name: str, at: str | None, look: dict[str, Any]) -> dict[str,
     """
     settings = Settings()
     project, moment = load_project(name, settings), parse_moment(at) or datetime.now(UTC)
-    settle_steps(settings, project, moment)
     governor = Governor(Ledger.open(settings), project)
     outcome = governor.weigh(look["verdict"], look["reason"], moment, harm_of(look), flow_run.id)
     for trigger in outcome.ask:

@@ -12,7 +12,9 @@ from tasks.step import step
 from treadle.ledger import Ledger
 from treadle.ledger.set_aside import Batch, batches
 from treadle.privacy import unknown_where_redacted
-from treadle.project import load_project
+from treadle.project import Project, load_project
+from treadle.retraining.doubt import NOTHING, Fresh, fresh_for_step
+from treadle.retraining.steps import followed_of
 from treadle.retraining.suspicion import Examined, examine
 from treadle.retraining.turn import Rows, Turn, parse_moment
 from treadle.settings import Settings
@@ -46,6 +48,13 @@ def _show_aside(name: str, examined: Examined, aside: list[Batch]) -> None:
     )
 
 
+def _fresh(turn: Turn, ledger: Ledger, project: Project) -> Fresh:
+    """What is left out of a step, which nobody compares; of other turns nothing."""
+    champion = ledger.champion(project.name)
+    followed = followed_of(ledger, project, champion.version if champion else None) if turn.is_step else None
+    return NOTHING if followed is None else fresh_for_step(ledger, project, followed, turn.moment)
+
+
 @step("label data", retries=2)
 def label_data(turn: Turn, rows: Rows) -> Rows:
     """Join the labels that came back by the turn's event time, then let the project's rules fill the gaps.
@@ -59,7 +68,8 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
     table = load_snapshot(rows.path)
     ledger = Ledger.open(settings)
     examined = examine(ledger, project, turn.moment)
-    labelled = ledger.labelled(project.name, until=turn.moment)
+    fresh = _fresh(turn, ledger, project)
+    labelled = [row for row in ledger.labelled(project.name, until=turn.moment) if row.id not in fresh.left_out]
     known = unknown_where_redacted(labelled, project.privacy.redacted)
     late = late_labels(known, schema, table)
     frame = pd.concat([table, late.frame], ignore_index=True) if len(late.frame) else table
@@ -72,6 +82,7 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
             [
                 f"- {late.said}",
                 *(f"- Set aside: {reason}" for reason in examined.reasons),
+                *([f"- {fresh.said}"] if fresh.said else []),
                 f"- {ruled.said}",
                 f"- {len(ruled.frame) - len(labelled):,} rows stay without a label and are not learned from.",
                 f"- Labels by source: {', '.join(f'{source} {n:,}' for source, n in counts.items())}.",

@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.evaluate import judge_part
 from tasks.fit import parts_of
 from tasks.step import step
-from tasks.steps import note_step
+from tasks.steps import followed_with, note_step
 from treadle.errors import Conflict, NotFound
 from treadle.ledger import Champion, Ledger, Releases
 from treadle.models.answering import open_version
@@ -24,12 +24,17 @@ from treadle.promotion.duel import Bout, Duel, hold_duel
 from treadle.promotion.gate import FEWEST, Gate
 from treadle.promotion.live import live_quality, say_live
 from treadle.promotion.rollout import begin_release
-from treadle.retraining.steps import KIND
+from treadle.retraining.steps import KIND, Followed, followed_of
 from treadle.retraining.turn import Registered, Rows, Turn, Verdict
 from treadle.settings import Settings
 from treadle.tables.data import ROW
 from treadle.tables.labeling import event_days
 from treadle.tables.schema import Schema
+
+NO_STEP = (
+    "The stream is followed no more: another champion came while this step was made, or the project was changed. "
+    "A step is not compared with that one, so it is not promoted; the next retrain waits for a verdict."
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,31 @@ def promote_model(turn: Turn, rows: Rows, version: Registered) -> Verdict:
         return _record(ledger, turn, Verdict("rejected", version.reason, None, None, None), {})
     for _ in range(5):  # somebody else may promote in between: compare again, with the new champion
         champion = ledger.champion(project.name)
+        if champion is not None and champion.version == version.version:
+            return _as_it_stands(ledger, turn)
+        followed = followed_of(ledger, project, champion.version if champion else None)
+        if turn.is_step and followed is None:
+            return _record(ledger, turn, Verdict("kept", NO_STEP, None, None, None), {"version": version.version})
         duel = _hold_duel(turn, rows, project, version.version, champion)
         try:
-            return _act_on(turn, project, ledger, version.version, champion, duel)
+            return _act_on(turn, project, ledger, version.version, champion, duel, followed)
         except Conflict:
             continue
     raise Conflict(f"The champion of '{project.name}' changed five times during the comparison; run the train again.")
+
+
+def _as_it_stands(ledger: Ledger, turn: Turn) -> Verdict:
+    """The verdict on a version that is champion already: this step had promoted it, and failed before it could say so."""
+    swap = ledger.last_promotion(turn.project)
+    figures = swap.figures if swap is not None else {}
+    reason = swap.reason if swap is not None else ""
+    interval = figures.get("interval")
+    found = Verdict(
+        "promoted", reason, figures.get("champion"), figures.get("challenger"), tuple(interval) if interval else None
+    )
+    if figures.get(KIND) is not None:
+        note_step(turn, ledger, Followed.of(figures[KIND]))
+    return _record(ledger, turn, found, figures)
 
 
 def loses_at_once(turn: Turn, rows: Rows, project: Project) -> bool:
@@ -115,8 +139,9 @@ def givers_of(frame: pd.DataFrame, known: dict[str, str]) -> np.ndarray:
 
 
 def _act_on(
-    turn: Turn, project: Project, ledger: Ledger, version: int, champion: Champion | None, duel: Duel
-) -> Verdict:
+    turn: Turn, project: Project, ledger: Ledger, version: int, champion: Champion | None, duel: Duel,
+    followed: Followed | None,
+) -> Verdict:  # fmt: skip
     """Turn the duel's answer into a verdict, and the verdict into a champion."""
     gate = replace(duel.gate, promote=duel.promote, reason=duel.reason)
     search = turn.read("search.json")["kind"]
@@ -133,17 +158,20 @@ def _act_on(
         verdict = Verdict("pending-approval", reason, old, gate.challenger, gate.interval)
         _ask(project.name, version)
         return _record(ledger, turn, verdict, figures | {"version": version, "expected": _version_of(champion)})
+    follows = followed_with(turn, project, followed, version)
+    told = {} if follows is None else {KIND: follows.figures()}
     Registry(Settings(), ledger).promote(
         project.name,
         version,
         _version_of(champion),
         reason=gate.reason,
-        figures=figures,
+        figures=figures | told,
         at=turn.moment,
         lease_fence=turn.fence,
         verdict=KIND if turn.is_step else "promoted",
     )
-    note_step(turn, project, ledger, version, _version_of(champion))
+    if follows is not None:
+        note_step(turn, ledger, follows)
     return _record(ledger, turn, Verdict("promoted", gate.reason, old, gate.challenger, gate.interval), figures)
 
 

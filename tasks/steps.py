@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from prefect.artifacts import create_markdown_artifact
 
 from tasks.probation import losses_of_both
+from tasks.step import step
 from treadle.errors import Conflict
 from treadle.learning.reference import MOST_JUDGED
 from treadle.ledger import Ledger, Row
 from treadle.models.answering import open_for_rows
 from treadle.models.registry import Registry
-from treadle.project import Project
+from treadle.project import Project, load_project
+from treadle.retraining.doubt import Fresh, fresh_for_step
 from treadle.retraining.steps import KIND, Followed, State, begun, followed_of, growth_of, judge_steps, may_begin
-from treadle.retraining.turn import Turn
+from treadle.retraining.turn import Turn, parse_moment
 from treadle.settings import Settings
 from treadle.tables.labeling import late_labels
 from treadle.tables.schema import Schema
@@ -24,43 +28,91 @@ from treadle.window import answers_of
 KNOWN = ("train", "valid", "test", "left_out")
 
 
-def note_step(turn: Turn, project: Project, ledger: Ledger, version: int, before: int | None) -> None:
-    """Write down that a version was promoted as a step, or as one from which the stream is followed."""
+def followed_with(turn: Turn, project: Project, followed: Followed | None, version: int) -> Followed | None:
+    """How the stream is followed once a version is champion: a step further, from it on, or not at all.
+
+    Args:
+        turn: The train run that made it.
+        project: The rules.
+        followed: How the stream is followed up to the champion of now.
+        version: The version.
+    """
     split = turn.read("split.json")
     rows = sum(len(split[part]) for part in KNOWN)
-    followed = followed_of(ledger, project, before) if turn.is_step else None
-    if followed is not None:
-        _note(ledger, project, followed.step(version, rows), "follows", "A step.", turn.moment)
-    elif may_begin(project, turn.reason, held=len(split["holdout"])):
-        said = f"The stream is followed from version {version} on: labels have shown a loss, and it won its duel."
-        _note(ledger, project, begun(version, rows), "follows", said, turn.moment)
+    if turn.is_step and followed is not None:
+        return followed.step(version, rows)
+    return begun(version, rows) if may_begin(project, turn.reason, held=len(split["holdout"])) else None
 
 
-def settle_steps(settings: Settings, project: Project, moment: datetime) -> None:
-    """Judge the steps together when the next one is due; if they were for the worse, their base is champion again."""
+def note_step(turn: Turn, ledger: Ledger, followed: Followed) -> None:
+    """Write down that a version was promoted as a step, or as one from which the stream is followed."""
+    begins = "Labels have shown a loss, and it won its duel."
+    said = f"{begins if followed.version == followed.base else 'A step.'} {followed.said}"
+    ledger.record_decision(turn.project, KIND, said, dict(followed.figures()), turn.moment)
+
+
+@step("settle steps", retries=2)
+def settle_steps(name: str, at: str | None = None) -> dict[str, Any]:
+    """Judge the steps of a stream that is followed, once the next one is due, and undo them if they were for the worse.
+
+    Returns:
+        `followed`: `state` (`follows`, `pays`, `over` or `worse`), `reason`, and the figures; `None` where no stream is followed.
+    """
+    settings = Settings()
+    found = judge_followed(settings, load_project(name, settings), parse_moment(at) or datetime.now(UTC))
+    if found is None:
+        return {"followed": None}
+    create_markdown_artifact(
+        key=f"{name}-steps", markdown=f"**{found['state']}.** {found['reason']}", description=found["reason"]
+    )
+    return {"followed": found}
+
+
+def judge_followed(settings: Settings, project: Project, moment: datetime) -> dict[str, Any] | None:
+    """Judge the steps together when the next one is due; if they were for the worse, their base is champion again.
+
+    Returns:
+        How the stream is followed from now on, and what was found; `None` where no stream is followed.
+    """
     ledger = Ledger.open(settings)
     champion = ledger.champion(project.name)
     followed = followed_of(ledger, project, champion.version if champion else None)
-    if followed is None or followed.version == followed.base or not _next_is_due(ledger, project, followed, moment):
-        return
-    after, state, said = _judged(settings, ledger, project, followed, moment)
-    if state == "worse" and not _undo(settings, ledger, project, followed, said, moment):
-        return
+    if followed is None:
+        return None
+    fresh, growth = fresh_for_step(ledger, project, followed, moment), growth_of(project)
+    if followed.version == followed.base or growth is None or fresh.labels < followed.needed(growth):
+        return _told(followed, "follows", f"{followed.said} {fresh.said}".rstrip())
+    after, state, said = _judged(settings, ledger, project, followed, fresh, moment)
+    if state == "worse":
+        said = f"{said} Version {followed.base} is champion again, and the stream is followed no more."
+        if not _undo(settings, ledger, project, followed, said, moment):
+            return None
     if after != followed or state != "follows":
-        _note(ledger, project, after, state, said, moment)
+        ledger.record_decision(project.name, KIND, said, dict(after.figures(state)), moment)
+    return _told(after, state, f"{said} {fresh.said}".rstrip())
+
+
+def _told(followed: Followed, state: State, said: str) -> dict[str, Any]:
+    return {"reason": said, **followed.figures(state)}
 
 
 def _judged(
-    settings: Settings, ledger: Ledger, project: Project, followed: Followed, moment: datetime
+    settings: Settings, ledger: Ledger, project: Project, followed: Followed, fresh: Fresh, moment: datetime
 ) -> tuple[Followed, State, str]:
+    """The steps, judged by labels of keys that are not in doubt."""
     schema = Schema.load(project.folder / "schema.json")
     base = open_for_rows(settings, ledger, project, schema, followed.base)
     if isinstance(base, str):
         return followed, "over", f"The stream is followed no more: {base}"
-    rows = [row for row in _served(ledger, project, followed.base, moment) if row.version > followed.base]
+    served = _served(ledger, project, followed.base, moment)
+    rows = [row for row in served if row.version > followed.base and row.id not in fresh.left_out]
+    known = ledger.givers(project.name)
+    givers = np.array([known.get(row.id, "") for row in rows], dtype=object)
     now, then, days = losses_of_both(rows, schema, project, base)
     timed = days if schema.time else None
-    return judge_steps(followed, now, then, timed, first=project.watch.min_labelled, seed=project.split.seed)
+    return judge_steps(
+        followed, now, then, timed, first=project.watch.min_labelled, seed=project.split.seed, givers=givers
+    )
 
 
 def served_since_base(turn: Turn, project: Project, schema: Schema) -> tuple[pd.DataFrame, np.ndarray] | None:
@@ -68,18 +120,14 @@ def served_since_base(turn: Turn, project: Project, schema: Schema) -> tuple[pd.
     ledger = Ledger.open(Settings())
     champion = ledger.champion(project.name)
     followed = followed_of(ledger, project, champion.version if champion else None)
-    rows = _served(ledger, project, followed.base, turn.moment, MOST_JUDGED) if followed else []
+    if followed is None:
+        return None
+    doubted = fresh_for_step(ledger, project, followed, turn.moment).left_out
+    rows = [row for row in _served(ledger, project, followed.base, turn.moment, MOST_JUDGED) if row.id not in doubted]
     if not rows:
         return None
     empty = pd.DataFrame({column.name: pd.Series(dtype="object") for column in schema.columns})
     return late_labels(rows, schema, empty).frame, answers_of(rows, schema)
-
-
-def _next_is_due(ledger: Ledger, project: Project, followed: Followed, moment: datetime) -> bool:
-    newest, growth = ledger.version(project.name, followed.version), growth_of(project)
-    if newest is None or growth is None:
-        return False
-    return ledger.count_labelled_since(project.name, newest.data_until, until=moment) >= followed.needed(growth)
 
 
 def _served(
@@ -96,18 +144,12 @@ def _undo(
     settings: Settings, ledger: Ledger, project: Project, followed: Followed, said: str, moment: datetime
 ) -> bool:
     """Put the base online again; not where another champion came meanwhile."""
-    reason = f"{said} Version {followed.base} is champion again."
+    figures = dict(followed.figures("worse"))
     try:
         Registry(settings, ledger).promote(
-            project.name, followed.base, followed.version, verdict="rollback", reason=reason, at=moment, who="watch"
+            project.name, followed.base, followed.version, verdict="rollback", reason=said, at=moment, who="watch"
         )
     except Conflict:
         return False
-    ledger.record_decision(project.name, "rolled-back", reason, dict(followed.figures("worse")), moment)
+    ledger.record_decision(project.name, "rolled-back", said, figures, moment)
     return True
-
-
-def _note(
-    ledger: Ledger, project: Project, followed: Followed, state: State, said: str, moment: datetime
-) -> None:  # fmt: skip
-    ledger.record_decision(project.name, KIND, said, dict(followed.figures(state)), moment)

@@ -78,6 +78,7 @@ function retrains(governor) {
   if (!governor) return [];
   const said = governor.policy === "treadle" ? [] : [make("p", `The policy is ${governor.policy}.`, "soft")];
   if (governor.breaker) said.push(make("p", `The breaker is open: ${governor.breaker}`, "degraded"));
+  if (governor.followed) said.push(make("p", governor.followed, "soft"));
   const rules = Object.entries(governor.suppressed);
   if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
   if (governor.labels_set_aside) said.push(make("p", `${count(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));

@@ -12,10 +12,11 @@ import pytest
 
 from console import governing
 from treadle.errors import NotFound
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger, Prediction, Version
 from treadle.ledger.slots import claim
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
+from treadle.retraining.steps import KIND, begun
 from treadle.retraining.suspicion import FUTURE, examine
 from treadle.settings import Settings
 
@@ -52,6 +53,21 @@ def test_the_status_says_why_retrains_did_not_start(home):
     text = governing.shown(found | {"slots": [slot]})
     assert "cooldown" in text
     assert "the last retrain was 2m ago" in text
+
+
+def test_the_status_says_how_a_stream_is_followed(home):
+    ledger, path = Ledger.open(home), home.projects_dir / "shop" / "project.yaml"
+    path.write_text(path.read_text().replace("min_new_labels: 2", "follow: 0.025"))
+    ledger.add_version(Version("shop", 2, "run", "b/2", "d" * 64, "linear", {}, {}, None))
+    assert governing.status(home, "shop", 1)["followed"] is None
+    ledger.promote("shop", 2, None, reason="it won", figures={KIND: dict(begun(2, 1000).figures())})
+    found = governing.status(home, "shop", 1)
+    assert found["followed"] == (
+        "The stream is followed from version 2 on, which knew 1,000 labelled rows. Labels say whether it pays from 1,250 rows on."
+    )
+    text = governing.shown(found)
+    assert found["followed"] in text
+    assert "treadle, and a stream that moves is followed with each 2.5 % of new labelled rows" in text
 
 
 def test_the_breaker_is_closed_by_hand(home):

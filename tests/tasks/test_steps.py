@@ -5,14 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from tasks import label, promote
 from tasks.probation import settle_swap
-from tasks.steps import note_step, served_since_base, settle_steps
+from tasks.steps import followed_with, judge_followed, note_step, served_since_base
 from tests.tasks.test_probation import DAYS, SWAP, live
+from treadle.ledger.tables import feedback
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
 from treadle.retraining.steps import KIND, begun, followed_of
-from treadle.retraining.turn import Turn
+from treadle.retraining.turn import Registered, Rows, Turn
+from treadle.tables.data import AT, ROW, SOURCE, load_snapshot, snapshot
 from treadle.tables.schema import Schema
 
 SPLIT = {"train": ["a"] * 90, "valid": ["b"] * 5, "test": [], "holdout": ["c"] * 20, "left_out": ["d"] * 5}
@@ -49,25 +53,42 @@ def better(ledger):
 def follow(ledger, base, step):
     """Version `base` won a duel, `step` is a step from it."""
     ledger.promote("toy", base, None, reason="first", at=SWAP - timedelta(days=30))
-    ledger.promote("toy", step, base, verdict=KIND, reason="a step", at=SWAP)
     state = begun(base, 100).step(step, 110)
+    figures = {KIND: dict(state.figures())}
+    ledger.promote("toy", step, base, verdict=KIND, reason="a step", figures=figures, at=SWAP)
     ledger.record_decision("toy", KIND, "A step.", dict(state.figures()), SWAP)
     return state
 
 
+def swap(ledger, project, turn, version, before):
+    """As the train flow does, up to the swap."""
+    follows = followed_with(turn, project, followed_of(ledger, project, before), version)
+    figures = {} if follows is None else {KIND: dict(follows.figures())}
+    ledger.promote("toy", version, before, reason="it came", figures=figures)
+    return follows
+
+
 def test_a_won_duel_on_a_loss_begins_it_and_each_step_goes_on_from_there(project, ledger, turn):
-    ledger.promote("toy", 1, None, reason="first")
-    note_step(turn("quality-loss"), project, ledger, 1, None)
+    """Whether or not the train run lived to write it down."""
+    made = turn("quality-loss")
+    note_step(made, ledger, swap(ledger, project, made, 1, None))
     assert followed_of(ledger, project, 1) == begun(1, 100)
-    ledger.promote("toy", 2, 1, reason="a step")
-    note_step(turn("stream-moves", is_step=True, train=["a"] * 100), project, ledger, 2, 1)
+    swap(ledger, project, turn("stream-moves", is_step=True, train=["a"] * 100), 2, 1)
     assert followed_of(ledger, project, 2) == begun(1, 100).step(2, 110)
+
+
+def test_another_champion_ends_it_even_where_the_step_comes_back(project, ledger, turn):
+    swap(ledger, project, turn("quality-loss"), 1, None)
+    swap(ledger, project, turn("stream-moves", is_step=True), 2, 1)
+    ledger.rollback("toy")
+    assert followed_of(ledger, project, 1) is None
+    ledger.promote("toy", 2, 1, verdict="by-hand", reason="by hand")
+    assert followed_of(ledger, project, 2) is None
 
 
 @pytest.mark.parametrize(("reason", "holdout"), [("drift", 20), ("nightly", 20), ("by hand", 20), ("quality-loss", 0)])
 def test_nothing_else_begins_it(project, ledger, turn, reason, holdout):
-    ledger.promote("toy", 1, None, reason="first")
-    note_step(turn(reason, holdout=["c"] * holdout), project, ledger, 1, None)
+    assert swap(ledger, project, turn(reason, holdout=["c"] * holdout), 1, None) is None
     assert followed_of(ledger, project, 1) is None
 
 
@@ -89,7 +110,7 @@ def test_steps_that_are_much_worse_are_undone_and_nothing_is_followed_any_more(i
     settings, _ = installation
     follow(ledger, 1, 2)
     live(installation, ledger, 2)
-    settle_steps(settings, project, SWAP + timedelta(days=DAYS + 2))
+    judge_followed(settings, project, SWAP + timedelta(days=DAYS + 2))
     assert ledger.champion("toy").version == 1
     assert ledger.last_promotion("toy").verdict == "rollback"
     assert [d.kind for d in ledger.last_decisions("toy", 2)] == [KIND, "rolled-back"]
@@ -101,7 +122,7 @@ def test_steps_that_are_better_stay_and_are_on_no_probation_of_their_own(install
     settings, _ = installation
     state = follow(ledger, 2, better)
     live(installation, ledger, 1, as_version=better)
-    settle_steps(settings, project, SWAP + timedelta(days=DAYS + 2))
+    judge_followed(settings, project, SWAP + timedelta(days=DAYS + 2))
     assert ledger.champion("toy").version == better
     assert followed_of(ledger, project, better) == state
     assert settle_swap(settings, project, SWAP + timedelta(days=DAYS + 2)) is None
@@ -113,8 +134,8 @@ def test_once_enough_has_come_they_are_the_new_base(installation, project, ledge
     state = begun(2, 100).step(better, 125)
     ledger.record_decision("toy", KIND, "A step.", dict(state.figures()), SWAP)
     live(installation, ledger, 1, as_version=better)
-    settle_steps(settings, project, SWAP + timedelta(days=DAYS + 2))
-    assert followed_of(ledger, project, better) == begun(better, 125)
+    judge_followed(settings, project, SWAP + timedelta(days=DAYS + 2))
+    assert followed_of(ledger, project, better) == replace(begun(better, 125), won=2)
     assert "following the stream pays" in ledger.last_decisions("toy", 1)[0].reason
 
 
@@ -128,3 +149,58 @@ def test_what_was_served_is_normal_for_the_next_step(installation, project, ledg
     rows = ledger.labelled("toy", until=late.moment)
     assert len(frame) == len(answers) == len(rows) == 48
     assert json.dumps(answers.tolist()) == json.dumps([row.answer["prediction"] for row in rows])
+
+
+@pytest.fixture
+def promoting(project, turn, monkeypatch):
+    """Promotes a version in a turn, as the flow's step does."""
+    monkeypatch.setattr(promote, "load_project", lambda *_: project)
+    monkeypatch.setattr(promote, "create_markdown_artifact", lambda **_: None)
+
+    def run(version):
+        made = turn("stream-moves", is_step=True)
+        rows = Rows("no table is read", 0, "d" * 64)
+        return promote.promote_model.fn(made, rows, Registered(version, 0.0, ""))
+
+    return run
+
+
+def test_a_step_that_comes_after_its_stream_was_left_is_not_promoted(ledger, better, promoting):
+    """A person went back while it was made: without a duel it must not undo that."""
+    follow(ledger, 1, 2)
+    ledger.rollback("toy")
+    found = promoting(better)
+    assert (found.decision, ledger.champion("toy").version) == ("kept", 1)
+    assert "followed no more" in found.reason
+
+
+def test_a_step_that_failed_after_its_promotion_says_what_it_did(ledger, project, promoting):
+    """Tried again, it finds its version champion already; a duel with itself would say `kept`."""
+    state = follow(ledger, 1, 2)
+    found = promoting(2)
+    assert (found.decision, found.reason) == ("promoted", "a step")
+    assert [d.kind for d in ledger.last_decisions("toy", 2)] == ["promoted", KIND]
+    assert followed_of(ledger, project, 2) == state
+
+
+def test_a_step_leaves_out_what_a_key_in_doubt_has_labelled(installation, ledger, project, better, turn, monkeypatch):
+    """It lies too seldom for its labels to be set aside; another retrain learns from them, and its duel judges it."""
+    settings, table = installation
+    follow(ledger, 2, better)
+    live(installation, ledger, 1, days=5, as_version=better)
+    rows = ledger.labelled("toy")
+    with ledger.engine.begin() as connection:
+        for number, row in enumerate(rows[::3]):
+            values = {"key_id": "thief"} | ({"label": json.dumps(row.label + 9)} if number % 3 == 0 else {})
+            connection.execute(update(feedback).where(feedback.c.id == row.id).values(**values))
+    monkeypatch.setattr(label, "load_project", lambda *_: project)
+    monkeypatch.setattr(label, "create_markdown_artifact", lambda **_: None)
+    taken = {}
+    for is_step in (True, False):
+        made = replace(turn("stream-moves", is_step=is_step), at=(SWAP + timedelta(days=7)).isoformat())
+        Schema.load(project.folder / "schema.json").save(made.path("schema.json"))
+        frame = table.iloc[240:]  # the first were the stream's
+        frame = frame.assign(**{ROW: [f"t:{i}" for i in range(len(frame))], SOURCE: "table", AT: frame["when"]})
+        found = label.label_data.fn(made, Rows(snapshot(frame, settings, "toy"), len(frame), "d" * 64))
+        taken[is_step] = set(load_snapshot(found.path)[ROW])
+    assert taken[False] - taken[True] == {f"p:{row.id}" for row in rows[::3]}

@@ -32,10 +32,10 @@ def _champion_row(connection: Connection, model: str) -> Champion | None:
 def read_promotion(engine: Engine, model: str) -> Promotion | None:
     """The swap that made the champion, `None` before the first."""
     p = promotions.c
-    query = select(p.version, p.from_version, p.fence, p.verdict, p.reason, p.at_us)
+    query = select(p.version, p.from_version, p.fence, p.verdict, p.reason, p.figures, p.at_us)
     with engine.connect() as connection:
         found = connection.execute(query.where(p.model == model).order_by(p.seq.desc()).limit(1)).first()
-    return Promotion(*found[:-1], from_us(found[-1])) if found else None
+    return Promotion(*found[:-2], json.loads(found[-2]), from_us(found[-1])) if found else None
 
 
 def swap_champion(

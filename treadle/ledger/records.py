@@ -105,6 +105,7 @@ class Promotion:
         from_version: The champion before it; `None` if it was the first.
         fence: How often the champion had changed with it.
         verdict: `promoted`, `followed`, `approved`, `advanced`, `by-hand` or `rollback`.
+        figures: What was measured for it, as plain data.
         at: Event time.
     """
 
@@ -113,6 +114,7 @@ class Promotion:
     fence: int
     verdict: str
     reason: str
+    figures: dict[str, Any]
     at: datetime
 
 

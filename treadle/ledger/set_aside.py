@@ -7,12 +7,12 @@ drops it. Knows nothing of why.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, literal, or_, select, true, update
 
 from treadle.errors import NotFound
 from treadle.ledger.audit import record
@@ -85,6 +85,18 @@ def given(connection: Connection, model: str, since: datetime, begin: datetime, 
         Given(r.key_id, json.loads(r.label), json.loads(r.answer), bool(r.recent), bool(r.vouched))
         for r in connection.execute(query)
     ]
+
+
+def given_by(
+    connection: Connection, model: str, keys: Collection[str | None], since: datetime, until: datetime
+) -> dict[str, datetime]:
+    """Which labels of some keys became known after `since` and by `until`, and when the rows were asked for; none that was vouched for."""
+    f, p = feedback.c, predictions.c
+    query = select(f.id, p.at_us).select_from(feedback.join(predictions, f.id == p.id)).where(
+        f.model == model, f.at_us > to_us(since), f.at_us <= to_us(until), f.vouched != true(),
+        or_(false(), *(f.key_id == key for key in keys)),
+    )  # fmt: skip
+    return {row.id: from_us(row.at_us) for row in connection.execute(query)}
 
 
 def examined_until(connection: Connection, model: str) -> datetime | None:

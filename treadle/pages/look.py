@@ -84,6 +84,7 @@ class Words:
         decided: Whether to retrain, and why.
         false_alarms: How often the rule is wrong; `None` when not measured.
         probation: How a new champion does against the one before it; `None` when none is on probation.
+        steps: How a stream is followed; `None` when none is.
     """
 
     title: str
@@ -94,6 +95,7 @@ class Words:
     decided: str
     false_alarms: str | None
     probation: str | None = None
+    steps: str | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Each part with its heading, in the order of the page."""
@@ -104,7 +106,7 @@ class Words:
             ("What it costs", " ".join(self.costs)),
             ("What was decided", self.decided),
         ]
-        more = [("Probation", self.probation), ("False alarms", self.false_alarms)]
+        more = [("Probation", self.probation), ("Steps", self.steps), ("False alarms", self.false_alarms)]
         return parts + [(heading, text) for heading, text in more if text]
 
 
@@ -120,6 +122,7 @@ def in_words(look: Data) -> Words:
         decided=_decided(look),
         false_alarms=_false_alarms(look),
         probation=(look.get("probation") or {}).get("reason"),
+        steps=(look.get("followed") or {}).get("reason"),
     )
 
 

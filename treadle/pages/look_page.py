@@ -58,6 +58,7 @@ def render_look(
         _by_window(look.get("windows") or ()),
         _part("What was decided, and why", words.decided),
         _part("Probation", words.probation) if words.probation else "",
+        _part("Steps", words.steps) if words.steps else "",
         _part("False alarms", words.false_alarms) if words.false_alarms else "",
         _looks_before(before),
         _where_else(links),

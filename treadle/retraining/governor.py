@@ -20,6 +20,7 @@ from treadle.ledger.records import to_us
 from treadle.ledger.triggers import Judged, State, Trigger
 from treadle.project import Project
 from treadle.retraining.breaker import say_breaker, streak_of
+from treadle.retraining.doubt import fresh_for_step
 from treadle.retraining.policy import FINAL, LIMITED, NIGHTLY, Circumstances, Decision, Streak, decide
 from treadle.retraining.steps import Followed, followed_of
 
@@ -57,6 +58,7 @@ class Standing:
         asked: A retrain that was granted and that no train run has begun yet.
         suppressed: Triggers suppressed so far, by rule.
         retrains_today: Retrains in the 24 hours of event time before.
+        followed: How a stream that is known to move is followed, in plain words; `None` when it is not.
     """
 
     breaker: str | None
@@ -65,6 +67,7 @@ class Standing:
     asked: Trigger | None
     suppressed: dict[str, int] = field(default_factory=dict)
     retrains_today: int = 0
+    followed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,11 @@ class Governor:
             mark = self._mark(connection, found)
         version = None if mark[0] is None else self._ledger.version(self._name, mark[0])
         since = version.data_until if version else None
-        new_labels = self._ledger.count_labelled_since(self._name, since, until=at)
         followed = followed_of(self._ledger, self._project, mark[0])
+        if followed is None:
+            new_labels = self._ledger.count_labelled_since(self._name, since, until=at)
+        else:
+            new_labels = fresh_for_step(self._ledger, self._project, followed, at).labels
         return _Facts(mark, new_labels, streak_of(self._ledger, self._project, found, at), followed)
 
     def _mark(self, connection: Connection, found: Sequence[Judged]) -> tuple[int | None, int | None]:
@@ -260,7 +266,9 @@ class Governor:
             waiting = rows.count_waiting(connection, self._name)
             counts = rows.suppressed(connection, self._name)
             today = [m for m in rows.retrains(connection, self._name, moment, DAY) if moment - DAY < m <= moment]
+            champion = rows.champion_of(connection, self._name)
         streak = streak_of(self._ledger, self._project, found, moment)
+        followed = followed_of(self._ledger, self._project, champion)
         return Standing(
             breaker=say_breaker(self._project, moment, streak),
             rejected=streak.rejected if streak else 0,
@@ -268,6 +276,7 @@ class Governor:
             asked=granted[-1] if granted else None,
             suppressed=counts,
             retrains_today=len(today),
+            followed=followed.said if followed else None,
         )
 
     def last(self, most: int = 20) -> list[Trigger]:

@@ -88,12 +88,14 @@ def say_policy(rules: Retrain) -> str:
 
     >>> say_policy(Retrain(policy="every-window", every=timedelta(days=7)))
     'every-window, one retrain every 1w'
+    >>> say_policy(Retrain(follow=0.025))
+    'treadle, and a stream that moves is followed with each 2.5 % of new labelled rows'
     """
-    return (
-        f"every-window, one retrain every {format_duration(rules.every)}"
-        if rules.policy == "every-window"
-        else rules.policy
-    )
+    if rules.policy == "every-window":
+        return f"every-window, one retrain every {format_duration(rules.every)}"
+    if rules.policy == "treadle" and rules.follow is not None:
+        return f"treadle, and a stream that moves is followed with each {100 * rules.follow:.3g} % of new labelled rows"
+    return rules.policy
 
 
 def asks_as(verdict: str, project: Project, now: Circumstances) -> str | None:
@@ -284,7 +286,7 @@ RULES: Mapping[str, Rule] = {
 LIMITED: Mapping[str, frozenset[str]] = {
     NIGHTLY: frozenset({"static", "in-flight", "breaker", "window", "daily-maximum", "budget"}),
     WINDOW: frozenset({"in-flight", "asked-already", "no-new-labels", "budget"}),
-    STEP: frozenset({"in-flight", "breaker", "daily-maximum", "asked-already", "budget"}),
+    STEP: frozenset({"in-flight", "breaker", "turned-down", "daily-maximum", "asked-already", "budget"}),
 }
 """What only some of the rules weigh."""
 FINAL = frozenset({"static", "harmless"})

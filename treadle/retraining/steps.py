@@ -1,7 +1,7 @@
 """A stream that is known to move is learned from as it grows: the steps, and whether labels show that they pay.
 
 One step gains too little to be seen; many of them together are judged against the version from which they began. The state is
-the newest of the ledger's decisions of the kind `KIND`.
+kept with the promotion that made the champion, so that both are true at once, and with the decisions of the kind `KIND` after it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ MOST_STRETCHES = 4  # without proof: the rows have doubled since
 MUCH = 0.25  # share of the loss by which steps must be worse to be undone: single fits differ by less than that for no reason
 CONFIDENCE = 0.95
 SAMPLES = 2000
+LEFT = 0.25  # of the gain must be left without the labels of one key, as in a duel
+GIVER_SHARE = 0.05  # of the labels: a key with fewer moves little
 
 State = Literal["follows", "pays", "over", "worse"]
 
@@ -39,6 +41,7 @@ class Followed:
         base_rows: Rows that were known to it.
         version: The newest step; the base before the first.
         rows: Rows that were known to that.
+        won: The version that won the duel with which it began; no duel has judged labels that came after it.
         stretches: How often the steps since the base were judged without proof.
     """
 
@@ -46,7 +49,13 @@ class Followed:
     base_rows: int
     version: int
     rows: int
+    won: int
     stretches: int = 0
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Followed:
+        """It as `figures` left it."""
+        return cls(**{key: value for key, value in figures.items() if key != "state"})
 
     def step(self, version: int, rows: int) -> Followed:
         """One step further."""
@@ -62,13 +71,23 @@ class Followed:
         return self.rows >= self.base_rows * (1 + STRETCH * (self.stretches + 1))
 
     def figures(self, state: State = "follows") -> Mapping[str, Any]:
-        """It as plain data, as a decision keeps it."""
+        """It as plain data, as a promotion and a decision keep it."""
         return asdict(self) | {"state": state}
+
+    @property
+    def said(self) -> str:
+        """It in plain words."""
+        due = math.ceil(self.base_rows * (1 + STRETCH * (self.stretches + 1)))
+        newest = "" if self.version == self.base else f" Its newest step is version {self.version}, of {self.rows:,}."
+        return (
+            f"The stream is followed from version {self.base} on, which knew {self.base_rows:,} labelled rows.{newest} "
+            f"Labels say whether it pays from {due:,} rows on."
+        )
 
 
 def begun(version: int, rows: int) -> Followed:
     """The stream is followed from a version on that has won its duel on a loss."""
-    return Followed(version, rows, version, rows)
+    return Followed(version, rows, version, rows, version)
 
 
 def growth_of(project: Project) -> float | None:
@@ -93,19 +112,26 @@ def may_begin(project: Project, asking: str | None, *, held: int) -> bool:
 
 def followed_of(ledger: Ledger, project: Project, champion: int | None) -> Followed | None:
     """How far a project's stream has been followed; `None` when it is not, or when its champion came another way."""
-    newest = ledger.last_decisions(project.name, 1, kind=KIND) if growth_of(project) is not None else []
-    if not newest or newest[0].figures["state"] in ("over", "worse") or newest[0].figures["version"] != champion:
+    swap = ledger.last_promotion(project.name) if growth_of(project) is not None else None
+    if swap is None or swap.version != champion or KIND not in swap.figures:
         return None
-    return Followed(**{key: value for key, value in newest[0].figures.items() if key != "state"})
+    newest = ledger.last_decisions(project.name, 1, kind=KIND)
+    of_now = newest and newest[0].figures["version"] == champion
+    figures = newest[0].figures if of_now else swap.figures[KIND]
+    if figures["state"] in ("over", "worse"):
+        return None
+    return Followed.of(figures)
 
 
 def judge_steps(
-    followed: Followed, now: np.ndarray, then: np.ndarray, days: np.ndarray | None, *, first: int, seed: int = 0
-) -> tuple[Followed, State, str]:
+    followed: Followed, now: np.ndarray, then: np.ndarray, days: np.ndarray | None, *, first: int, seed: int = 0,
+    givers: np.ndarray | None = None,
+) -> tuple[Followed, State, str]:  # fmt: skip
     """Compare what was answered since the base with what the base would have answered to the same rows.
 
     The steps are for the worse when they are so by the rule of the probation, and by MUCH; they pay when the whole one-sided
-    interval of the gain is above zero, once the rows have grown by STRETCH; they are over after MOST_STRETCHES without proof.
+    interval of the gain is above zero, once the rows have grown by STRETCH, and a quarter of it is left without the labels of any
+    one key; they are over after MOST_STRETCHES without proof.
 
     Args:
         followed: The steps.
@@ -114,6 +140,7 @@ def judge_steps(
         days: The day of each row (n,): rows of one day are drawn together; `None` where rows do not depend on each other.
         first: Rows of the probation's first look.
         seed: Of the bootstrap.
+        givers: Who gave each row's label (n,), `""` where nobody in particular; `None` when that is not known.
 
     Returns:
         How the stream is followed from now on, what the steps are, and why in plain words.
@@ -122,6 +149,7 @@ def judge_steps(
     """
     known = np.isfinite(now) & np.isfinite(then)
     now, then, days = now[known], then[known], None if days is None else days[known]
+    givers = np.full(len(now), "") if givers is None else givers[known]
     look = look_back(
         followed.version, followed.base, now, then, days, first=first, most=len(now) + 1, over=False, seed=seed
     )
@@ -137,8 +165,12 @@ def judge_steps(
         f"On {len(now):,} labelled predictions the versions {followed.base + 1} to {followed.version} have the mean loss "
         f"{np.mean(now):.4g}, version {followed.base} would have had {np.mean(then):.4g}"
     )
-    if np.quantile(drawn, 1 - CONFIDENCE) > 0:
-        return begun(followed.version, followed.rows), "pays", f"{said}: following the stream pays."
+    alone = _hangs_on(then - now, givers, first)
+    if alone is not None:
+        said = f"{said}, but without the labels of the key {alone} hardly a gain is left"
+    elif np.quantile(drawn, 1 - CONFIDENCE) > 0:
+        newest = replace(begun(followed.version, followed.rows), won=followed.won)
+        return newest, "pays", f"{said}: following the stream pays."
     if followed.stretches + 1 < MOST_STRETCHES:
         return replace(followed, stretches=followed.stretches + 1), "follows", f"{said}: that is no proof yet."
     return (
@@ -146,3 +178,12 @@ def judge_steps(
         "over",
         f"{said}: following the stream does not pay any more, so the next retrain waits for a verdict.",
     )
+
+
+def _hangs_on(gains: np.ndarray, givers: np.ndarray, first: int) -> str | None:
+    """The key without whose labels less than LEFT of the mean gain is left, as far as there are `first` other rows to say so."""
+    for key in np.unique(givers[givers != ""]):
+        mine = givers == key
+        if mine.mean() >= GIVER_SHARE and (~mine).sum() >= first and gains[~mine].mean() <= LEFT * gains.mean():
+            return str(key)
+    return None

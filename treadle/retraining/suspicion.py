@@ -27,14 +27,31 @@ LEAST_OWN = 20
 """Labels of a key from which it is judged."""
 LEAST_OTHERS = 50
 """Labels of the other keys that it is judged by."""
-LEAST_Z = 5.0
-"""Standard errors between two shares, below which the difference may be luck: one in three million if labels were independent."""
 USUAL = 0.9
 """Of the other keys' labels, this share is near enough to the model's number not to contradict it."""
 PAST_WINDOWS = 8
 """Windows before the newest from which a key's own habits are known."""
 FUTURE = "They say that they became known more than a day after they came."
 Key = str | None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How much more often than others a key's labels must contradict the model.
+
+    Attributes:
+        z: Standard errors between the two shares, below which the difference may be luck.
+        part: Of what `retrain.suspect_excess` allows.
+    """
+
+    z: float
+    part: float = 1.0
+
+
+SUSPICION = Bar(z=5.0)
+"""Labels are set aside: by luck one in three million, if labels were independent."""
+DOUBT = Bar(z=3.0, part=1 / 3)
+"""No step is made, since nobody would compare it: by luck one in seven hundred."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,7 @@ def _loss(label: Any, answer: Any) -> float:
     return float(str(label) != str(answer))
 
 
-def suspects(known: Mapping[Key, Losses], rules: Retrain) -> list[Suspect]:
+def suspects(known: Mapping[Key, Losses], rules: Retrain, bar: Bar = SUSPICION) -> list[Suspect]:
     """The keys whose labels contradict the model far more than the others' do, the worst first.
 
     One that is found is left out of what the next is compared with, so that two do not hide behind each other.
@@ -148,11 +165,12 @@ def suspects(known: Mapping[Key, Losses], rules: Retrain) -> list[Suspect]:
     Args:
         known: Each key's losses.
         rules: How much more is too much.
+        bar: How sure that must be.
     """
     found: list[Suspect] = []
     left = dict(known)
     while len(left) > 1:
-        judged = [suspect for key in left if (suspect := _judge(key, left, rules, known)) is not None]
+        judged = [suspect for key in left if (suspect := _judge(key, left, rules, known, bar)) is not None]
         if not judged:
             break
         worst = max(judged, key=lambda suspect: suspect.contradict - suspect.others)
@@ -161,7 +179,9 @@ def suspects(known: Mapping[Key, Losses], rules: Retrain) -> list[Suspect]:
     return found
 
 
-def _judge(key: Key, left: Mapping[Key, Losses], rules: Retrain, known: Mapping[Key, Losses]) -> Suspect | None:
+def _judge(
+    key: Key, left: Mapping[Key, Losses], rules: Retrain, known: Mapping[Key, Losses], bar: Bar
+) -> Suspect | None:  # fmt: skip
     own = left[key].recent
     others = _of_others(key, left)
     if len(own) < LEAST_OWN or len(others) < LEAST_OTHERS:
@@ -172,8 +192,8 @@ def _judge(key: Key, left: Mapping[Key, Losses], rules: Retrain, known: Mapping[
     if len(past) >= LEAST_OTHERS and np.mean(past > limit) > expected:  # it always was like that
         expected, n = float(np.mean(past > limit)), len(past)
     share = len(own) / sum(len(losses.recent) for losses in known.values())
-    allowed = rules.suspect_excess / (2 if _came_suddenly(key, share, known, rules) else 1)
-    if contradict - expected < allowed or _z(contradict, len(own), expected, n) < LEAST_Z:
+    allowed = bar.part * rules.suspect_excess / (2 if _came_suddenly(key, share, known, rules) else 1)
+    if contradict - expected < allowed or _z(contradict, len(own), expected, n) < bar.z:
         return None
     return Suspect(key, len(own), contradict, expected, share)
 

@@ -51,6 +51,12 @@ def test_false_alarms_of_the_rule_for_losses_stand_beside_a_loss():
     )
 
 
+def test_how_a_stream_is_followed_is_said():
+    words = in_words(LOOK | {"followed": {"state": "follows", "reason": "The stream is followed from version 2 on."}})
+    assert ("Steps", "The stream is followed from version 2 on.") in words.lines()
+    assert "Steps" not in dict(in_words(LOOK | {"followed": None}).lines())
+
+
 def test_what_is_new_is_said_too():
     words = in_words(
         LOOK

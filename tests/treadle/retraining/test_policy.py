@@ -190,6 +190,7 @@ def test_a_stream_that_moves_is_learned_from_as_it_grows_whatever_the_verdict(ve
     [
         ({"in_flight": True}, "in-flight"),
         ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "breaker"),
+        ({"streak": Streak(1, NOW, 99)}, "turned-down"),
         ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "daily-maximum"),
         ({"asked": NOW - timedelta(hours=1)}, "asked-already"),
         ({"cpu_minutes": 60}, "budget"),

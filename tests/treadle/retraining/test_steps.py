@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from treadle.ledger import Ledger
+from treadle.ledger import Ledger, Version
 from treadle.project import Project
 from treadle.retraining.steps import KIND, Followed, begun, followed_of, judge_steps, may_begin
 
@@ -20,7 +20,7 @@ PROJECT = Project.model_validate(
         "retrain": {"follow": 0.02},
     }
 )
-STEPS = Followed(base=2, base_rows=1000, version=12, rows=1250)
+STEPS = Followed(base=2, base_rows=1000, version=12, rows=1250, won=2)
 
 
 def losses(factor, seed=0):
@@ -38,7 +38,7 @@ def judged(factor, followed=STEPS, seed=0):
 
 def test_steps_that_pay_become_the_new_base():
     after, state, said = judged(1.1)
-    assert (after, state) == (begun(12, 1250), "pays")
+    assert (after, state) == (replace(begun(12, 1250), won=2), "pays")
     assert "the versions 3 to 12" in said
 
 
@@ -85,8 +85,13 @@ def test_a_stream_is_followed_only_after_a_loss_and_with_rows_to_look_at():
 def test_the_ledger_tells_how_far_it_was_followed(settings):
     ledger = Ledger.open(settings)
     assert followed_of(ledger, PROJECT, 12) is None
-    ledger.record_decision("m", KIND, "A step.", dict(STEPS.figures()), NOW)
+    ledger.record_decision("m", KIND, "A step.", dict(replace(STEPS, version=11).figures()), NOW)
+    ledger.add_version(Version("m", 12, "run", "b/12", "d" * 64, "linear", {}, {}, None))
+    ledger.promote("m", 12, None, reason="a step", figures={KIND: dict(STEPS.figures())})
     assert followed_of(ledger, PROJECT, 12) == STEPS
     assert followed_of(ledger, PROJECT, 13) is None  # it came by another way
+    later = replace(STEPS, stretches=1)
+    ledger.record_decision("m", KIND, "No proof yet.", dict(later.figures()), NOW)
+    assert followed_of(ledger, PROJECT, 12) == later
     ledger.record_decision("m", KIND, "It does not pay.", dict(STEPS.figures("over")), NOW)
     assert followed_of(ledger, PROJECT, 12) is None

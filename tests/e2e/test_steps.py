@@ -1,0 +1,146 @@
+"""A stream that moves, lived through with the platform up: won duel, steps by the real flows, the proof that they pay, and an undoing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from treadle.ledger import Ledger
+from treadle.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("platform")]
+
+BEGAN = datetime(2024, 1, 1)
+TABLE = 400  # hours
+RULES = """promote: {metric: mae}
+train: {families: [linear]}
+tune: {trials: 2, minutes: 1, workers: 1, retrain_trials: 1}
+watch: {every: 52w, window: 100, min_rows: 50, min_labelled: 24, needed: 1}
+retrain: {follow: 0.05, cooldown: 1h, min_new_labels: 20, history: 5d}
+"""
+
+
+def treadle(home, *words):
+    command = [sys.executable, "-m", "console.cli", *words, "--json"]
+    environment = os.environ | {"TREADLE_HOME": str(home)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def world(hours, slope, rng):
+    """Hours of a stream in which `x` counts `slope`."""
+    frame = pd.DataFrame({"x": rng.normal(size=len(hours)), "kind": rng.choice(["a", "b"], len(hours))})
+    y = slope * frame["x"] + 2 * (frame["kind"] == "a") + rng.normal(0, 0.2, len(hours))
+    return frame.assign(when=[(BEGAN + timedelta(hours=int(hour))).isoformat() for hour in hours]), y
+
+
+class Life:
+    """A platform that is up, and the hour that it is in its stream."""
+
+    def __init__(self, home):
+        self.home, self.settings, self.hour = home, Settings(home=home), TABLE
+        self.ledger, self.rng = Ledger.open(self.settings), np.random.default_rng(1)
+        self.looks = []
+
+    def live(self, hours, slope, label=None):
+        """So many hours of requests, whose labels come at once; then a look, and the train run that it asks for."""
+        taken = range(self.hour, self.hour + hours)
+        rows, y = world(taken, slope, self.rng)
+        url = f"{self.settings.api_url}/v1/models/toy"
+        body = {"rows": rows.to_dict("records"), "at": [f"{at}Z" for at in rows["when"]]}
+        given = httpx.post(f"{url}/predict", json=body, timeout=60).raise_for_status().json()["predictions"]
+        labels = [
+            {"id": one["id"], "label": float(truth) if label is None else label, "at": f"{at}Z"}
+            for one, truth, at in zip(given, y, rows["when"], strict=True)
+        ]
+        httpx.post(f"{url}/feedback", json={"labels": labels}, timeout=60).raise_for_status()
+        self.hour += hours
+        at = f"{(BEGAN + timedelta(hours=self.hour)).isoformat()}Z"
+        before = self.ledger.champion("toy").version
+        look = treadle(self.home, "watch", "toy", "--at", at)
+        self.looks.append(look)
+        if look["retrain"]:
+            self.wait(lambda: self.ledger.champion("toy").version != before)
+        self.wait(lambda: httpx.get(url).json()["version"] == self.ledger.champion("toy").version)
+        return look
+
+    def wait(self, what, seconds=240):
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, [(d.kind, d.reason) for d in self.ledger.last_decisions("toy", 5)]
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory):
+    home = tmp_path_factory.mktemp("steps")
+    rows, y = world(range(TABLE), 3.0, np.random.default_rng(0))
+    rows.assign(y=y).to_csv(home / "toy.csv", index=False)
+    treadle(home, "init", "toy", "--from", str(home / "toy.csv"), "--target", "y")
+    path = home / "projects/toy/project.yaml"
+    path.write_text(path.read_text() + RULES)
+    treadle(home, "up", "--detach", "--auto-ports")
+    try:
+        assert treadle(home, "train", "toy")["decision"] == "promoted"
+        lived = Life(home)
+        lived.wait(lambda: httpx.get(f"{lived.settings.api_url}/v1/models/toy").status_code == 200)
+        yield lived
+    finally:
+        treadle(home, "down")
+
+
+@pytest.fixture(scope="module")
+def followed(life):
+    """A loss, the duel that it leads to, and as many steps as it takes until labels say whether they pay."""
+    loss = life.live(120, -2.0)
+    steps = [life.live(48, -2.0 - number) for number in range(1, 6)]
+    return loss, steps
+
+
+def test_a_won_duel_on_a_loss_begins_it(life, followed):
+    loss, steps = followed
+    assert (loss["verdict"], loss["retrain"]) == ("quality-loss", True)
+    begun = steps[0]["followed"]
+    assert (begun["state"], begun["base"], begun["version"]) == ("follows", 2, 2)
+    assert "The stream is followed from version 2 on" in begun["reason"]
+
+
+def test_each_growth_is_a_step_by_the_real_flows(life, followed):
+    _, steps = followed
+    assert all(look["retrain"] for look in steps)
+    assert all(look["retrain_reason"].startswith("stream-moves: the stream is known to move") for look in steps)
+    kinds = [decision.kind for decision in life.ledger.last_decisions("toy", 40)]
+    assert kinds.count("promoted") == 2 + len(steps)
+    assert life.ledger.last_promotion("toy").verdict == "followed"
+
+
+def test_labels_say_that_the_steps_pay_and_the_status_tells_it(life, followed):
+    _, steps = followed
+    states = [look["followed"]["state"] for look in steps]
+    assert "pays" in states, states
+    paid = steps[states.index("pays")]
+    assert "following the stream pays" in paid["followed"]["reason"]
+    status = treadle(life.home, "governor", "status", "toy")
+    assert status["followed"].startswith("The stream is followed from version ")
+    page = httpx.get(f"{life.settings.api_url}/console.json").json()["models"][0]
+    assert page["governor"]["followed"] == status["followed"]
+
+
+def test_steps_for_the_worse_are_undone(life, followed):
+    """Two days of labels are a constant; the step that believes them loses to its base in the days after."""
+    base = life.ledger.champion("toy").version
+    life.live(48, -7.0, label=60.0)
+    assert life.ledger.champion("toy").version == base + 1
+    look = life.live(144, -7.0)
+    assert look["followed"]["state"] == "worse", look["followed"]
+    assert "is champion again, and the stream is followed no more" in look["followed"]["reason"]
+    assert treadle(life.home, "governor", "status", "toy")["followed"] is None
+    assert "rolled-back" in [decision.kind for decision in life.ledger.last_decisions("toy", 10)]

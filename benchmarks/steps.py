@@ -1,4 +1,4 @@
-"""What a key that lies does to the steps of a followed stream, measured: `python -m benchmarks.steps [TRIALS [WAY …]]`.
+"""What a key that lies does to the steps of a followed stream, measured: `python -m benchmarks.steps [TRIALS [LEARNER or WAY …]]`.
 
 A step answers without a duel. A version that won its duel knows a thousand rows; then three keys give labels, and steps follow as
 they grow. One key turns some of its labels round. What sets labels aside, leaves keys out of a step and judges the steps together are the
@@ -270,9 +270,10 @@ def main(arguments: Sequence[str]) -> None:
     """Print the table: with doubt, and in brackets without it."""
     trials = int(arguments[0]) if arguments else 200
     head = ("lies learned", "loss above honest", "95th of 100", "much worse", "said to pay", "undone", "steps")
-    for learner in LEARNERS:
+    asked = arguments[1:]
+    for learner in [one for one in LEARNERS if one in asked] or LEARNERS:
         print(f"{f'{learner}, {trials} trials each':<48}" + "".join(f"{one:>20}" for one in head))
-        for name in arguments[1:] or WAYS:
+        for name in [one for one in WAYS if one in asked] or WAYS:
             found = [run(name, learner, seed) for seed in range(trials)]
             with_, without = ([_side(one, side) for one in found] for side in (0, 1))
             told = [_told(with_), _told(without)]

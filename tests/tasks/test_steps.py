@@ -174,6 +174,13 @@ def test_a_step_that_comes_after_its_stream_was_left_is_not_promoted(ledger, bet
     assert "followed no more" in found.reason
 
 
+def test_a_step_is_not_promoted_where_a_person_is_asked_first_by_now(ledger, better, promoting, monkeypatch, project):
+    follow(ledger, 1, 2)
+    asks = project.model_copy(update={"promote": project.promote.model_copy(update={"approval": "human"})})
+    monkeypatch.setattr(promote, "load_project", lambda *_: asks)
+    assert (promoting(better).decision, ledger.champion("toy").version) == ("kept", 2)
+
+
 def test_a_step_that_failed_after_its_promotion_says_what_it_did(ledger, project, promoting):
     """Tried again, it finds its version champion already; a duel with itself would say `kept`."""
     state = follow(ledger, 1, 2)

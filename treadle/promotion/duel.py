@@ -128,7 +128,8 @@ class Duel:
         """
         kept_out = {kind: why for kind, why in self.objections.items() if kind in ("fairness", "live")}
         answers = bool(np.isfinite(self.gate.gain))
-        said = f"The stream is followed, and labels will judge this step. {self.gate.reason}"
+        told = "The frozen holdout has no say, and is told: " if answers else ""
+        said = f"The stream is followed, and labels will judge this step. {told}{self.gate.reason}"
         return replace(
             self,
             promote=answers and not kept_out,

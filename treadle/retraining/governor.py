@@ -87,6 +87,7 @@ class _Facts:
     new_labels: int
     streak: Streak | None
     followed: Followed | None
+    in_doubt: bool = False
 
 
 class Governor:
@@ -135,11 +136,11 @@ class Governor:
         version = None if mark[0] is None else self._ledger.version(self._name, mark[0])
         since = version.data_until if version else None
         followed = followed_of(self._ledger, self._project, mark[0])
+        streak = streak_of(self._ledger, self._project, found, at)
         if followed is None:
-            new_labels = self._ledger.count_labelled_since(self._name, since, until=at)
-        else:
-            new_labels = fresh_for_step(self._ledger, self._project, followed, at).labels
-        return _Facts(mark, new_labels, streak_of(self._ledger, self._project, found, at), followed)
+            return _Facts(mark, self._ledger.count_labelled_since(self._name, since, until=at), streak, None)
+        fresh = fresh_for_step(self._ledger, self._project, followed, at)
+        return _Facts(mark, fresh.labels, streak, followed, bool(fresh.doubts))
 
     def _mark(self, connection: Connection, found: Sequence[Judged]) -> tuple[int | None, int | None]:
         return rows.champion_of(connection, self._name), found[0].seq if found else None
@@ -158,6 +159,7 @@ class Governor:
             streak=facts.streak,
             harm=harm,
             followed=facts.followed,
+            in_doubt=facts.in_doubt,
         )
 
     # What is decided

@@ -52,6 +52,7 @@ class Circumstances:
         streak: Challengers turned down in a row.
         harm: By how much the inputs that moved are likely to raise the loss, as a share of it; `None` if not known.
         followed: How far a stream that is known to move has been followed; `None` when it is not followed.
+        in_doubt: Whether its steps leave a key out; `new_labels` are then those of the others.
     """
 
     at: datetime
@@ -63,6 +64,7 @@ class Circumstances:
     streak: Streak | None = None
     harm: float | None = None
     followed: Followed | None = None
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def asks_as(verdict: str, project: Project, now: Circumstances) -> str | None:
         return NIGHTLY
     if project.retrain.policy == "every-window":
         return None if _window(project, now) else WINDOW
-    if now.followed is not None:
-        return None if _next_step(project, now) else STEP
+    if now.followed is not None and _next_step(project, now) is None:
+        return STEP
+    if now.followed is not None and not now.in_doubt:  # else only a retrain with a duel learns from that key
+        return None
     return verdict if verdict in ASKING else None
 
 

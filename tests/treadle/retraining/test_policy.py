@@ -201,6 +201,13 @@ def test_a_step_is_held_back_by_what_protects_the_machine(changes, rule):
     assert decide("ok", "", project, now).rule == rule
 
 
+def test_while_steps_leave_a_key_out_a_verdict_asks_for_a_retrain_that_does_not():
+    project, now = following(new_labels=60, in_doubt=True)
+    assert asks_as("quality-loss", project, now) == "quality-loss"
+    assert asks_as("ok", project, now) is None
+    assert asks_as("quality-loss", project, following(new_labels=100, in_doubt=True)[1]) == STEP
+
+
 def test_a_project_that_does_not_say_follow_waits_for_a_verdict():
     assert asks_as("ok", PROJECT, circumstances()) is None
     assert asks_as("drift", PROJECT, circumstances()) == "drift"

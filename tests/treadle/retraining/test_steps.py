@@ -42,6 +42,20 @@ def test_steps_that_pay_become_the_new_base():
     assert "the versions 3 to 12" in said
 
 
+def test_a_gain_on_one_keys_labels_alone_is_no_proof():
+    """Who lies praises the step that believes him; the others' labels show nothing."""
+    now, then, days = losses(1.0)
+    givers = np.where(np.arange(ROWS) % 3 == 0, "thief", "shop").astype(object)
+    after, state, said = judge_steps(
+        STEPS, now, np.where(givers == "thief", 2 * now, now), days, first=50, givers=givers
+    )
+    assert (after.stretches, state) == (1, "follows")
+    assert "without the labels of the key thief hardly a gain is left: that is no proof yet" in said
+    nobody = np.full(ROWS, "", dtype=object)
+    assert judge_steps(STEPS, now, 1.2 * now, days, first=50, givers=nobody)[1] == "pays"
+    assert judge_steps(STEPS, now, 1.2 * now, days, first=50, givers=givers)[1] == "pays"
+
+
 def test_without_proof_they_are_over_once_the_rows_have_doubled():
     followed, states = STEPS, []
     for rows in (1250, 1500, 1750, 2000):

@@ -151,7 +151,7 @@ class Stream:
         self.base = self.model = fit(world.X[:BASE], world.said[:BASE], learner)
         self.followed: Followed | None = begun(1, BASE)
         self.until = {1: BASE}  # what each version knows
-        self.lies = self.paid = self.steps = 0  # lies that the last step learned
+        self.lies = self.most = self.paid = self.steps = 0  # lies that the last step learned, and the most of any
         self.state = "follows"
 
     def live(self) -> Stream:
@@ -182,6 +182,7 @@ class Stream:
         rows = np.flatnonzero(usable)[-HISTORY:]
         self.model = fit(self.world.X[rows], self.world.said[rows], self.learner)
         self.lies, self.steps = int(self.world.lies[rows].sum()), self.steps + 1
+        self.most = max(self.most, self.lies)
         self.followed = after.step(after.version + 1, int(usable.sum()))
         self.until[self.followed.version] = end
 
@@ -227,6 +228,7 @@ class Trial:
 
     Attributes:
         lies: Lies that the last step learned, with doubt and without.
+        most: The most that any step learned, with doubt and without.
         told: Lies told in all.
         aside: Labels set aside that were no liar's.
         extra: Loss above that of the same world without the lie, as a share, with doubt and without.
@@ -236,6 +238,7 @@ class Trial:
     """
 
     lies: tuple[int, int]
+    most: tuple[int, int]
     told: int
     aside: int
     extra: tuple[float, float]
@@ -257,6 +260,7 @@ def run(name: str, learner: str, seed: int) -> Trial:
     honest, pair = _honest(name, learner, seed), lambda of: (of(both[0]), of(both[1]))
     return Trial(
         pair(lambda one: one.lies),
+        pair(lambda one: one.most),
         int(world.lies.sum()),
         int((both[0].aside & (world.givers != LIAR)).sum()),
         pair(lambda one: one.error / honest - 1),
@@ -269,27 +273,36 @@ def run(name: str, learner: str, seed: int) -> Trial:
 def main(arguments: Sequence[str]) -> None:
     """Print the table: with doubt, and in brackets without it."""
     trials = int(arguments[0]) if arguments else 200
-    head = ("lies learned", "loss above honest", "95th of 100", "much worse", "said to pay", "undone", "steps")
+    head = (
+        "lies at the end",
+        "most of a step",
+        "loss above honest",
+        "95th of 100",
+        "much worse",
+        "said to pay",
+        "undone",
+        "steps",
+    )
     asked = arguments[1:]
     for learner in [one for one in LEARNERS if one in asked] or LEARNERS:
-        print(f"{f'{learner}, {trials} trials each':<48}" + "".join(f"{one:>20}" for one in head))
+        print(f"{f'{learner}, {trials} trials each':<48}" + "".join(f"{one:>18}" for one in head))
         for name in [one for one in WAYS if one in asked] or WAYS:
             found = [run(name, learner, seed) for seed in range(trials)]
             with_, without = ([_side(one, side) for one in found] for side in (0, 1))
             told = [_told(with_), _told(without)]
             cells = [f"{ours} ({theirs})" for ours, theirs in zip(*told, strict=True)]
-            cells.insert(5, str(sum(one.states == "worse" for one in found)))
-            print(f"{name:<48}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+            cells.insert(6, str(sum(one.states == "worse" for one in found)))
+            print(f"{name:<48}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
 
 
-def _side(trial: Trial, side: int) -> tuple[int, float, int, int]:
-    return trial.lies[side], trial.extra[side], trial.paid[side], trial.steps[side]
+def _side(trial: Trial, side: int) -> tuple[int, int, float, int, int]:
+    return trial.lies[side], trial.most[side], trial.extra[side], trial.paid[side], trial.steps[side]
 
 
-def _told(trials: Sequence[tuple[int, float, int, int]]) -> list[str]:
-    lies, extra, paid, steps = (np.array(column, dtype=float) for column in zip(*trials, strict=True))
+def _told(trials: Sequence[tuple[int, int, float, int, int]]) -> list[str]:
+    lies, most, extra, paid, steps = (np.array(column, dtype=float) for column in zip(*trials, strict=True))
     return [
-        f"{lies.mean():.0f}", f"{extra.mean():+.1%}", f"{np.quantile(extra, 0.95):+.1%}", f"{(extra > 0.05).sum()}",
+        f"{lies.mean():.0f}", f"{most.mean():.0f}", f"{extra.mean():+.1%}", f"{np.quantile(extra, 0.95):+.1%}", f"{(extra > 0.05).sum()}",
         f"{(paid > 0).sum()}", f"{steps.mean():.0f}",
     ]  # fmt: skip
 

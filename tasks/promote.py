@@ -149,6 +149,9 @@ def _act_on(
     old = gate.champion if champion else None
     if not gate.promote:
         decision = "kept" if champion else "rejected"
+        if turn.is_step and followed is not None:
+            said = "The stream is followed no more: a step was turned down, and the next would be made at once."
+            ledger.record_decision(project.name, KIND, said, dict(followed.figures("over")), turn.moment)
         return _record(ledger, turn, Verdict(decision, gate.reason, old, gate.challenger, gate.interval), figures)
     if champion is not None and project.serve.challenger != "off":
         verdict = try_live(project, ledger, version, gate, turn.fence)

@@ -31,6 +31,8 @@ KNOWN = ("train", "valid", "test", "left_out")
 def followed_with(turn: Turn, project: Project, followed: Followed | None, version: int) -> Followed | None:
     """How the stream is followed once a version is champion: a step further, from it on, or not at all.
 
+    What wins its duel while the stream is followed is one from which it is followed, whatever it was asked for.
+
     Args:
         turn: The train run that made it.
         project: The rules.
@@ -41,13 +43,13 @@ def followed_with(turn: Turn, project: Project, followed: Followed | None, versi
     rows = sum(len(split[part]) for part in KNOWN)
     if turn.is_step and followed is not None:
         return followed.step(version, rows)
-    return begun(version, rows) if may_begin(project, turn.reason, held=len(split["holdout"])) else None
+    asking = turn.reason if followed is None else "quality-loss"
+    return begun(version, rows) if may_begin(project, asking, held=len(split["holdout"])) else None
 
 
 def note_step(turn: Turn, ledger: Ledger, followed: Followed) -> None:
     """Write down that a version was promoted as a step, or as one from which the stream is followed."""
-    begins = "Labels have shown a loss, and it won its duel."
-    said = f"{begins if followed.version == followed.base else 'A step.'} {followed.said}"
+    said = f"{'It won its duel.' if followed.version == followed.base else 'A step.'} {followed.said}"
     ledger.record_decision(turn.project, KIND, said, dict(followed.figures()), turn.moment)
 
 

@@ -13,6 +13,8 @@ from tasks.steps import followed_with, judge_followed, note_step, served_since_b
 from tests.tasks.test_probation import DAYS, SWAP, live
 from treadle.ledger.tables import feedback
 from treadle.project import load_project
+from treadle.promotion.duel import Duel
+from treadle.promotion.gate import Gate
 from treadle.retraining.governor import Governor
 from treadle.retraining.steps import KIND, begun, followed_of
 from treadle.retraining.turn import Registered, Rows, Turn
@@ -159,6 +161,7 @@ def promoting(project, turn, monkeypatch):
 
     def run(version):
         made = turn("stream-moves", is_step=True)
+        made.write("search.json", {"kind": "kept"})
         rows = Rows("no table is read", 0, "d" * 64)
         return promote.promote_model.fn(made, rows, Registered(version, 0.0, ""))
 
@@ -172,6 +175,25 @@ def test_a_step_that_comes_after_its_stream_was_left_is_not_promoted(ledger, bet
     found = promoting(better)
     assert (found.decision, ledger.champion("toy").version) == ("kept", 1)
     assert "followed no more" in found.reason
+
+
+def test_what_wins_its_duel_while_a_stream_is_followed_is_the_new_base(ledger, project, turn, better):
+    follow(ledger, 1, 2)
+    swap(ledger, project, turn("by hand"), better, 2)
+    assert followed_of(ledger, project, better) == begun(better, 100)
+
+
+def test_a_step_that_is_turned_down_ends_it(ledger, project, promoting, better, monkeypatch):
+    """Its rows stay as many as a step needs, so each look would make one anew."""
+    follow(ledger, 1, 2)
+    gate = Gate(False, 0.1, (0.0, 0.2), 0.9, 1.0, 0.9, 40, "It is better.")
+    unfair = Duel(False, gate, {"fairness": "it is below the floor."}, None, (), None, None)
+    monkeypatch.setattr(promote, "_hold_duel", lambda *_: unfair)
+    assert promoting(better).decision == "kept"
+    assert followed_of(ledger, project, 2) is None
+    assert ledger.last_decisions("toy", 1, kind=KIND)[0].reason.endswith(
+        "a step was turned down, and the next would be made at once."
+    )
 
 
 def test_a_step_is_not_promoted_where_a_person_is_asked_first_by_now(ledger, better, promoting, monkeypatch, project):

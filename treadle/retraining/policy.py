@@ -149,6 +149,8 @@ def _applies(rule: str, asking: str) -> bool:
     """Whether a rule weighs what is asked: harm is known of inputs alone, and a night or a window is its own cooldown."""
     if asking in LIMITED:
         return rule in LIMITED[asking]
+    if rule == "followed":
+        return False
     return rule != "harmless" or asking == "drift"
 
 
@@ -156,6 +158,12 @@ def _static(project: Project, _now: Circumstances) -> str | None:
     if project.retrain.policy != "static":
         return None
     return f"the policy is `static`: it is reported and nothing is retrained, but by hand (`treadle train {project.name}`)."
+
+
+def _followed(project: Project, now: Circumstances) -> str | None:
+    if now.followed is None or growth_of(project) is None:
+        return None
+    return "the stream is followed: its steps learn from all that is new, rows that came with the table too."
 
 
 def _window(project: Project, now: Circumstances) -> str | None:
@@ -275,6 +283,7 @@ def _budget(project: Project, now: Circumstances) -> str | None:
 
 RULES: Mapping[str, Rule] = {
     "static": _static,
+    "followed": _followed,
     "in-flight": _in_flight,
     "breaker": _breaker,
     "harmless": _harmless,
@@ -288,9 +297,9 @@ RULES: Mapping[str, Rule] = {
 }
 """The rules by name, in the order in which they are asked."""
 LIMITED: Mapping[str, frozenset[str]] = {
-    NIGHTLY: frozenset({"static", "in-flight", "breaker", "window", "daily-maximum", "budget"}),
+    NIGHTLY: frozenset({"static", "followed", "in-flight", "breaker", "window", "daily-maximum", "budget"}),
     WINDOW: frozenset({"in-flight", "asked-already", "no-new-labels", "budget"}),
-    STEP: frozenset({"in-flight", "breaker", "turned-down", "daily-maximum", "asked-already", "budget"}),
+    STEP: frozenset({"in-flight", "breaker", "daily-maximum", "asked-already", "budget"}),
 }
 """What only some of the rules weigh."""
 FINAL = frozenset({"static", "harmless"})

@@ -190,7 +190,6 @@ def test_a_stream_that_moves_is_learned_from_as_it_grows_whatever_the_verdict(ve
     [
         ({"in_flight": True}, "in-flight"),
         ({"streak": Streak(3, NOW - timedelta(days=2), 0)}, "breaker"),
-        ({"streak": Streak(1, NOW, 99)}, "turned-down"),
         ({"retrains": [NOW - timedelta(hours=7), NOW - timedelta(hours=14)]}, "daily-maximum"),
         ({"asked": NOW - timedelta(hours=1)}, "asked-already"),
         ({"cpu_minutes": 60}, "budget"),
@@ -206,6 +205,13 @@ def test_while_steps_leave_a_key_out_a_verdict_asks_for_a_retrain_that_does_not(
     assert asks_as("quality-loss", project, now) == "quality-loss"
     assert asks_as("ok", project, now) is None
     assert asks_as("quality-loss", project, following(new_labels=100, in_doubt=True)[1]) == STEP
+
+
+def test_no_night_trains_while_a_stream_is_followed():
+    """It would search and hold a duel for rows that a step learns for one fit."""
+    assert decide(NIGHTLY, "", *following()).rule == "followed"
+    assert decide(NIGHTLY, "", PROJECT, circumstances()).retrain
+    assert decide("quality-loss", "", *following(new_labels=60, in_doubt=True)).retrain
 
 
 def test_a_project_that_does_not_say_follow_waits_for_a_verdict():

@@ -128,12 +128,17 @@ class Duel:
         """
         kept_out = {kind: why for kind, why in self.objections.items() if kind in ("fairness", "live")}
         answers = bool(np.isfinite(self.gate.gain))
-        told = "The frozen holdout has no say, and is told: " if answers else ""
-        said = f"The stream is followed, and labels will judge this step. {told}{self.gate.reason}"
+        gate = self.gate
+        told = (
+            f"On {gate.rows:,} old rows, which have no say: {gate.challenger:.4g} against {gate.champion:.4g}."
+            if answers
+            else gate.reason
+        )
+        said = f"The stream is followed, and labels will judge this step. {told}"
         return replace(
             self,
             promote=answers and not kept_out,
-            gate=replace(self.gate, promote=answers, reason=said),
+            gate=replace(gate, promote=answers, reason=said),
             objections=kept_out,
         )
 

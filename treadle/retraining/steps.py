@@ -154,17 +154,15 @@ def judge_steps(
         followed.version, followed.base, now, then, days, first=first, most=len(now) + 1, over=False, seed=seed
     )
     if look.state == "failed" and (look.loss or 0) > (1 + MUCH) * (look.loss_before or 0):
-        return followed, "worse", f"{look.reason} The steps since version {followed.base} were for the worse."
+        said = _compared(followed, now[: look.compared], then[: look.compared])
+        return followed, "worse", f"{said}: they were surely, and by much, for the worse."
     if not followed.is_due or not len(now):
-        return followed, "follows", look.reason
+        return followed, "follows", f"{_compared(followed, now, then)}. {followed.said}"
     units = len(now) if days is None else len(np.unique(days))
     drawn = (
         drawn_means(then - now, days, np.random.default_rng(seed), SAMPLES) if units >= FEWEST_BLOCKS else np.zeros(1)
     )
-    said = (
-        f"On {len(now):,} labelled predictions the versions {followed.base + 1} to {followed.version} have the mean loss "
-        f"{np.mean(now):.4g}, version {followed.base} would have had {np.mean(then):.4g}"
-    )
+    said = _compared(followed, now, then)
     alone = _hangs_on(then - now, givers, first)
     if alone is not None:
         said = f"{said}, but without the labels of the key {alone} hardly a gain is left"
@@ -177,6 +175,15 @@ def judge_steps(
         followed,
         "over",
         f"{said}: following the stream does not pay any more, so the next retrain waits for a verdict.",
+    )
+
+
+def _compared(followed: Followed, now: np.ndarray, then: np.ndarray) -> str:
+    if not len(now):
+        return f"No labels of the steps since version {followed.base} have come"
+    return (
+        f"On {len(now):,} labelled predictions the steps since version {followed.base} have the mean loss {np.mean(now):.4g}, "
+        f"version {followed.base} would have had {np.mean(then):.4g}"
     )
 
 

@@ -190,7 +190,7 @@ def test_new_labels_close_the_breaker(ledger):
 def test_champions_that_are_rolled_back_count_as_turned_down(governor, ledger):
     for hour, kind in enumerate(["promoted", "promoted", "rolled-back", "promoted", "rolled-back", "kept"]):
         ledger.record_decision("m", kind, "so", {}, NOW + timedelta(hours=hour))
-    assert governor.standing(NOW + timedelta(hours=6)).rejected == 3
+    assert governor.standing(NOW + timedelta(hours=6)).turned_down == 3
 
 
 def test_a_night_is_weighed_too_but_waits_for_nothing(governor):

@@ -243,7 +243,7 @@ def test_unknown_routes_and_methods_are_problems(client):
 
 def test_a_locked_ledger_holds_up_nobody_but_those_with_ids_of_their_own(home, eventually):
     app = create_app(home.settings)
-    app.state.writer._deadline_s = 0.5
+    app.state.parts.writer._deadline_s = 0.5
     with TestClient(app) as client:
         holder = sqlite3.connect(home.settings.state_dir / "ledger.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
@@ -266,7 +266,7 @@ def test_a_label_may_follow_its_prediction_at_once(client, home):
 def test_a_full_ledger_is_503_for_ids_of_ones_own(client, home):
     with home.ledger.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    engine = client.app.state.ledger.engine
+    engine = client.app.state.parts.ledger.engine
     engine.dispose()
     from sqlalchemy import event
 

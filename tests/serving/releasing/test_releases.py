@@ -240,7 +240,7 @@ def test_labels_decide_when_they_come(client, home, eventually, truth, ends):
 def test_a_candidate_that_is_killed_comes_back_and_its_callers_notice_nothing(client, home, eventually):
     start(home, "canary")
     wait_for_canary(client, eventually)
-    live = client.app.state.releases.choose("toy", b"anybody")
+    live = client.app.state.parts.releases.choose("toy", b"anybody")
     for _ in range(2):
         first = live.candidate.pid
         os.kill(first, signal.SIGKILL)

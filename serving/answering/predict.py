@@ -25,7 +25,8 @@ from serving.models.model import ServedModel
 from serving.problem_details import status_of
 from serving.protocols.protocol import Answered, Asked, Protocol, Reply
 from serving.releasing.candidate import Outcome
-from serving.releasing.releases import Live, Releases, caller_of
+from serving.releasing.live import Live
+from serving.releasing.releases import Releases, caller_of
 from serving.telemetry.logs import mark, note_model, note_rows
 from serving.telemetry.metrics import Metrics
 from treadle.errors import NotFound, TreadleError

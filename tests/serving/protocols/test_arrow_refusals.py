@@ -10,6 +10,7 @@ import pytest
 
 from serving.protocols.arrow import FILE, PARQUET, STREAM
 from tests.serving.protocols.columns import PATH, ROWS, ask, body, read, refused, table
+from treadle.settings import CHECKOUT
 
 WRONG = {
     "column missing": ({"temp": None}, "temp", None),
@@ -95,7 +96,10 @@ def test_without_the_extra_it_says_what_to_install(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "arro3", None)
     reply = ask(client, body(table(8)))
     refused(reply, 415)
-    assert "pip install '.[arrow]'" in reply.json()["detail"]
+    detail = reply.json()["detail"]
+    assert "send the rows as JSON" in detail
+    assert "pip install '.[arrow]'" in detail
+    assert (CHECKOUT / detail.rpartition("the image of ")[2].removesuffix(".")).exists()
 
 
 def test_hostile_files_are_refused_and_hurt_nobody(client):

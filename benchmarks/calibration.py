@@ -1,14 +1,16 @@
 """How often the watch cries wolf, and what it misses: by window size, columns and kind of data, against Evidently's default.
 
 `python -m benchmarks.calibration` simulates quiet windows and the same with a shift of half a sigma in two columns, judges
-each by our rule and by Evidently's DataDriftPreset, and prints the table of docs/drift.md; `--json` prints one object.
-A reference has 5,000 rows; a new one is drawn for every ten windows. `--only hourly` runs one kind, `--windows` says how many.
+each by our rule and by Evidently's DataDriftPreset, and prints the tables of docs/drift.md; `--json` prints one object, and
+a line a setting goes to stderr. A reference has 5,000 rows; a new one is drawn for every ten windows. `--only hourly` runs one kind,
+`--windows` says how many.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -270,21 +272,43 @@ def _evidently(reference: Reference, window: Window) -> tuple[bool, bool]:
 
 def _line(result: Result) -> str:
     s, e = result.setting, result.evidently
+    precision = "-" if result.precision is None else f"{result.precision:.1%}"
     other = (
-        f"{e['false_alarms']:.1%} | {e['any_column']:.0%} | {e['power']:.0%} | {e['windows']:.0f}" if e else " | | | "
+        f"; Evidently, {e['windows']:.0f} windows: {e['false_alarms']:.0%}, any column {e['any_column']:.0%}, power {e['power']:.0%}"
+        if e
+        else ""
     )
-    precision = "" if result.precision is None else f"{result.precision:.1%}"
     return (
-        f"| {s.kind} | {s.rows:,} | {s.columns} | {result.windows} | {result.false_alarms:.1%} | {result.likely:.1%} "
-        f"| {result.power:.0%} | {result.recall:.0%} | {precision} | {result.cpu_ms:.0f} | {other} |"
+        f"{s.kind}, {s.rows:,} rows, {s.columns} columns, {result.windows} windows: {result.false_alarms:.1%} false alarms, "
+        f"{result.likely:.1%} found likely, power {result.power:.0%}, moved columns named {result.recall:.0%}, "
+        f"of the named moved {precision}, {result.cpu_ms:.0f} ms{other}"
     )
 
 
-NAMES = (
-    "data", "rows", "columns", "windows", "false alarms", "found likely", "power", "moved columns named",
-    "of the named, moved", "CPU ms a look", "Evidently: false alarms", "any column", "power", "windows",
-)  # fmt: skip
-HEAD = f"| {' | '.join(NAMES)} |\n{'|---' * len(NAMES)}|"
+def tables(results: Sequence[Result]) -> str:
+    """The tables of docs/drift.md: a row a kind of data and number of columns, a column a length of window."""
+    sizes = sorted({result.setting.rows for result in results})
+    head = f"| data | columns | {' | '.join(f'{rows:,}' for rows in sizes)} |\n{'|---' * (2 + len(sizes))}|"
+    return "\n\n".join("\n".join([head, *_rows(results, sizes, cell)]) for cell in (_ours, _theirs))
+
+
+def _rows(results: Sequence[Result], sizes: Sequence[int], cell: Callable[[Result], str]) -> Iterator[str]:
+    """A table's lines; one that would be empty is left out."""
+    for kind, columns in dict.fromkeys((r.setting.kind, r.setting.columns) for r in results):
+        found = {r.setting.rows: cell(r) for r in results if (r.setting.kind, r.setting.columns) == (kind, columns)}
+        if any(found.values()):
+            yield f"| {kind} | {columns} | {' | '.join(found.get(rows, '') for rows in sizes)} |"
+
+
+def _ours(result: Result) -> str:
+    return f"{100 * result.false_alarms:.1f} / {100 * result.power:.0f}"
+
+
+def _theirs(result: Result) -> str:
+    e = result.evidently
+    return (
+        "" if e is None else " / ".join(f"{100 * e[figure]:.0f}" for figure in ("false_alarms", "any_column", "power"))
+    )
 
 
 def main() -> None:
@@ -304,10 +328,8 @@ def main() -> None:
         if all(asked in (None, here) for asked, here in wanted):
             theirs = min(given.evidently, int(given.evidently * CELLS / 10 / (setting.rows * setting.columns)))
             results.append(measure(setting, given.windows, theirs))
-            if not given.json:
-                print(*([HEAD] if len(results) == 1 else []), _line(results[-1]), sep="\n", flush=True)
-    if given.json:
-        print(json.dumps([asdict(result) for result in results]))
+            print(_line(results[-1]), file=sys.stderr, flush=True)
+    print(json.dumps([asdict(result) for result in results]) if given.json else tables(results))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How good and how fast the ready models for speech are, on real recordings: `python -m benchmarks.ready_speech`.
 
-One function a capability, each gives rows of a Markdown table; the figures stand in `catalog.yaml` and in docs/ready.md.
+One function a capability, each gives rows of a Markdown table; the figures stand in `catalog.yaml` and in docs/ready-figures.md.
 """
 
 from __future__ import annotations

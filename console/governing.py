@@ -31,7 +31,7 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         "project": name,
         "policy": say_policy(project.retrain),
         "breaker": standing.breaker,
-        "rejected_in_a_row": standing.rejected,
+        "rejected_in_a_row": standing.turned_down,
         "followed": standing.followed,
         "waiting": standing.waiting,
         "asked": standing.asked and as_row(standing.asked),
@@ -93,8 +93,8 @@ def close(settings: Settings, name: str) -> dict[str, Any]:
     Raises:
         NotFound: There is no such project.
     """
-    rejected = close_breaker(Ledger.open(settings), load_project(name, settings), whoami())
-    return {"project": name, "breaker": "closed", "rejected_in_a_row": rejected}
+    turned_down = close_breaker(Ledger.open(settings), load_project(name, settings), whoami())
+    return {"project": name, "breaker": "closed", "rejected_in_a_row": turned_down}
 
 
 def set_aside(settings: Settings, name: str) -> list[dict[str, Any]]:

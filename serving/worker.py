@@ -134,7 +134,7 @@ def main(listening: int, beat: int) -> None:
         server_header=False,
     )
     sockets = [socket(fileno=listening), *(socket(fileno=os.dup(listening)) for _ in range(ACCEPTS - 1))]
-    Worker(config, app.state.admission, settings.drain_s, beat).run(sockets)
+    Worker(config, app.state.parts.admission, settings.drain_s, beat).run(sockets)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,7 @@ def tune_families(
         turn.write("search.json", {"kind": "kept", "why": why})
         return Best(recipe["family"], recipe["params"], math.nan, 0, 0)
 
-    def run(wanted: int) -> SearchResult:
-        half_life = history_of(turn).half_life
-        spec = SearchSpec.of(
-            project,
-            settings,
-            snapshot=rows.path,
-            schema=str(turn.path("schema.json")),
-            split=parts.path,
-            trials=wanted,
-            minutes=minutes or project.tune.minutes,
-            start=[recipe] if recipe else [],
-            half_life_s=half_life.total_seconds() if half_life else None,
-        )
-        return search(spec, _bar(project.name, wanted, spec.metric))
-
+    run = _searching(settings, turn, rows, parts, project, recipe, minutes)
     plan = project.tune
     if trials:
         result, kind, why = run(trials), "asked", f"{trials} trials, as asked."
@@ -79,6 +66,35 @@ def tune_families(
     set_tags(settings, turn.run_id, {"search": f"{kind}: {why}"})
     _show(settings, turn, project.name, result, why)
     return Best(result.family, result.params, result.score, result.done, result.pruned)
+
+
+def _searching(
+    settings: Settings,
+    turn: Turn,
+    rows: Rows,
+    parts: Parts,
+    project: Project,
+    recipe: dict[str, Any] | None,
+    minutes: float | None,
+) -> Callable[[int], SearchResult]:
+    """Searches with so many trials, from a recipe where there is one."""
+    half_life = history_of(turn).half_life
+
+    def run(wanted: int) -> SearchResult:
+        spec = SearchSpec.of(
+            project,
+            settings,
+            snapshot=rows.path,
+            schema=str(turn.path("schema.json")),
+            split=parts.path,
+            trials=wanted,
+            minutes=minutes or project.tune.minutes,
+            start=[recipe] if recipe else [],
+            half_life_s=half_life.total_seconds() if half_life else None,
+        )
+        return search(spec, _bar(project.name, wanted, spec.metric))
+
+    return run
 
 
 def _lost_before(ledger: Ledger, project: Project, champion: Champion) -> str | None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-import serving.app
+import serving.parts
 from serving.parent import Parent
 from serving.worker import main
 from treadle.ledger import Entry, Exchange, Journal
@@ -25,7 +25,7 @@ class ForgetfulParent(Parent):
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        serving.app.Journal = Forgetting  # type: ignore[misc]
+        serving.parts.Journal = Forgetting  # type: ignore[misc]
         main(int(sys.argv[1]), int(sys.argv[2]))
     else:
         sys.exit(ForgetfulParent(Settings()).run())

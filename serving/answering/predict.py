@@ -25,7 +25,8 @@ from serving.models.model import ServedModel
 from serving.problem_details import status_of
 from serving.protocols.protocol import Answered, Asked, Protocol, Reply
 from serving.releasing.candidate import Outcome
-from serving.releasing.releases import Live, Releases, caller_of
+from serving.releasing.live import Live
+from serving.releasing.releases import Releases, caller_of
 from serving.telemetry.logs import mark, note_model, note_rows
 from serving.telemetry.metrics import Metrics
 from treadle.errors import NotFound, TreadleError
@@ -89,7 +90,7 @@ class Endpoints:
         model = None
         try:
             self.admission.check()
-            model = self.champions.get(request.path_params["name"])
+            model = self.champions.get(request.path_params["project"])
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")
@@ -206,7 +207,7 @@ class Endpoints:
         model = None
         try:
             self.admission.check()
-            model = await self._model(request.path_params["name"], version)
+            model = await self._model(request.path_params["project"], version)
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")

@@ -93,7 +93,9 @@ def require() -> None:
     """
     if importlib.util.find_spec("arro3") is None or importlib.util.find_spec("arro3.io") is None:
         raise BadRequest(
-            "This service reads JSON only; `pip install '.[arrow]'` in its checkout adds Arrow and Parquet.", 415
+            "This service was installed without Arrow and Parquet: send the rows as JSON, or have them added, by "
+            "`pip install '.[arrow]'` in its checkout or by the image of deploy/arrow.Dockerfile.",
+            415,
         )
 
 

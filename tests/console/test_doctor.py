@@ -8,7 +8,8 @@ import pytest
 
 from console import doctor
 from console.doctor import _differs
-from treadle.ledger import Feedback, Ledger, Prediction
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger
 from treadle.project import load_project
 from treadle.retraining.suspicion import examine
 from treadle.settings import Settings
@@ -65,7 +66,7 @@ def test_an_open_breaker_and_labels_set_aside_are_notes_with_what_settles_them(t
     ledger, now = Ledger.open(Settings(home=tmp_path)), datetime.now(UTC)
     for _ in range(3):
         ledger.record_decision("shop", "kept", "not better", {}, now)
-    ledger.add_predictions([Prediction("p", "shop", 1, now, "{}", '{"prediction": 1.0}')])
+    ledger.add_entries([answered("p", "shop", 1, now, "{}", '{"prediction": 1.0}')])
     ledger.add_feedback("shop", [Feedback("p", 1.0, now + timedelta(days=30))])
     examine(ledger, load_project("shop", Settings(home=tmp_path)), now)
     found = findings(tmp_path)

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console import governing
+from tests.answered import answered
 from treadle.errors import NotFound
-from treadle.ledger import Feedback, Ledger, Prediction, Version
+from treadle.ledger import Feedback, Ledger, Version
 from treadle.ledger.slots import claim
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
@@ -32,7 +33,7 @@ def home(tmp_path):
     )
     settings = Settings(home=tmp_path)
     ledger, project = Ledger.open(settings), load_project("shop", settings)
-    ledger.add_predictions([Prediction(f"p{i}", "shop", 1, NOW, "{}", '{"prediction": 1.0}') for i in range(4)])
+    ledger.add_entries([answered(f"p{i}", "shop", 1, NOW, "{}", '{"prediction": 1.0}') for i in range(4)])
     ledger.add_feedback("shop", [Feedback(f"p{i}", 1.0, NOW + timedelta(days=30 * (i == 3))) for i in range(4)])
     examine(ledger, project, NOW)
     for minute in range(3):

@@ -77,12 +77,13 @@ def states(home):
     return {row["name"]: row for row in json.loads(treadle(home, "status", "--json").stdout)}
 
 
-def of_this_home(home):
-    """Processes below this home's supervisor, by its mark in their environment."""
+def of_this_home(home, having=supervision.MARK):
+    """Processes below this home's supervisor, by its mark in their environment; those that have one more variable."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(supervision.MARK) == str(home):
+            environment = process.environ()
+            if environment.get(supervision.MARK) == str(home) and having in environment:
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -186,6 +187,7 @@ def test_a_run_without_the_platform_is_kept_and_leaves_no_server(home):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_a_killed_run_is_seen_as_crashed(home):
     treadle(home, "up", "--detach", "--auto-ports")
     settings = Settings(home=home)
@@ -197,9 +199,11 @@ def test_a_killed_run_is_seen_as_crashed(home):
     )["id"]
     run = ask(settings, f"deployments/{deployment}/create_flow_run", {})["id"]
     state = lambda: ask(settings, f"flow_runs/{run}")["state_type"]  # noqa: E731
-    wait_until(lambda: state() == "RUNNING", 60)
-    time.sleep(3)  # the first heartbeat
-    doomed = [p for p in of_this_home(home) if "PREFECT__FLOW_RUN_ID" in p.environ()]
-    for process in [psutil.Process(states(home)["worker"]["pid"]), *doomed]:
+    wait_until(lambda: state() == "RUNNING", 120)
+    # silence is told from the first heartbeat on: a run that was killed before it would stay as it is
+    beats = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+    wait_until(lambda: ask(settings, "events/filter", {"filter": beats})["events"], 60)
+    worker = psutil.Process(states(home)["worker"]["pid"])
+    for process in [worker, *of_this_home(home, having="PREFECT__FLOW_RUN_ID")]:
         process.kill()
-    wait_until(lambda: state() == "CRASHED", 150)
+    wait_until(lambda: state() == "CRASHED", 180)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.answered import answered
 from tests.faults.scheduler import BEGAN
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
 from treadle.settings import CHECKOUT, Settings
@@ -92,10 +93,10 @@ def first(platform):
     """The train run of a storm: a hundred looks that say drift, by a scheduler that is killed in the middle and comes back."""
     ledger = Ledger.open(platform)
     rows = [
-        Prediction(f"p{i}", "toy", 1, BEGAN, json.dumps({"x": i / 50, "kind": "a"}), json.dumps({"prediction": 1.0}))
+        answered(f"p{i}", "toy", 1, BEGAN, json.dumps({"x": i / 50, "kind": "a"}), json.dumps({"prediction": 1.0}))
         for i in range(60)
     ]
-    ledger.add_predictions(rows)
+    ledger.add_entries(rows)
     ledger.add_feedback("toy", [Feedback(f"p{i}", 3 * i / 50 + 2, BEGAN - timedelta(hours=1)) for i in range(60)])
     assert look(platform, range(60), kill_after=30) == 30
     assert look(platform, range(30, 100)) == 70

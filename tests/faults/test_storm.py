@@ -15,8 +15,9 @@ import pytest
 
 from console.platform import prefect_server, wait_for_server
 from tasks.decide import EVENT
+from tests.answered import answered
 from tests.faults.scheduler import BEGAN
-from treadle.ledger import Feedback, Ledger, Prediction, Version
+from treadle.ledger import Feedback, Ledger, Version
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
 from treadle.settings import CHECKOUT, Settings
@@ -37,7 +38,7 @@ def storm(tmp_path) -> Iterator[Storm]:
     ledger = Ledger.open(settings)
     ledger.add_version(Version("toy", 1, "run", "b", "d" * 64, "linear", {}, {}, None))
     ledger.promote("toy", 1, None, reason="first")
-    ledger.add_predictions([Prediction(f"p{i}", "toy", 1, BEGAN, "{}", "{}") for i in range(20)])
+    ledger.add_entries([answered(f"p{i}", "toy", 1, BEGAN, "{}", "{}") for i in range(20)])
     ledger.add_feedback("toy", [Feedback(f"p{i}", 1.0, BEGAN) for i in range(20)])
     before = dict(os.environ)
     try:

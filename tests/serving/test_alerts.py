@@ -63,7 +63,7 @@ def test_a_key_sees_and_changes_what_its_role_and_projects_allow(home, client):
         for project in ("toy", "other"):
             _, key = create_key(home.ledger, f"{role.name} of {project}", role, "ann", projects=[project])
             keys[role, project] = {"Authorization": f"Bearer {key}"}
-    client.app.state.access.refresh()
+    client.app.state.parts.access.refresh()
     path = f"/v1/models/toy/alerts/{seq}/acknowledge"
     assert client.get("/v1/models/toy/alerts", headers=keys[Role.VIEWER, "toy"]).status_code == 200
     assert client.get("/v1/models/toy/alerts", headers=keys[Role.VIEWER, "other"]).status_code == 404

@@ -243,7 +243,7 @@ def test_unknown_routes_and_methods_are_problems(client):
 
 def test_a_locked_ledger_holds_up_nobody_but_those_with_ids_of_their_own(home, eventually):
     app = create_app(home.settings)
-    app.state.writer._deadline_s = 0.5
+    app.state.parts.writer._deadline_s = 0.5
     with TestClient(app) as client:
         holder = sqlite3.connect(home.settings.state_dir / "ledger.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
@@ -266,7 +266,7 @@ def test_a_label_may_follow_its_prediction_at_once(client, home):
 def test_a_full_ledger_is_503_for_ids_of_ones_own(client, home):
     with home.ledger.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    engine = client.app.state.ledger.engine
+    engine = client.app.state.parts.ledger.engine
     engine.dispose()
     from sqlalchemy import event
 
@@ -304,7 +304,7 @@ def test_the_api_is_described_with_an_example_that_works(client):
     content = operation["requestBody"]["content"]["application/json"]
     assert list(content["schema"]["properties"]["rows"]["items"]["properties"]) == list(ROW)
     assert client.post(PREDICT, json=content["example"]).status_code == 200
-    assert "/v1/models/{name}/predict" in document["paths"]
+    assert "/v1/models/{project}/predict" in document["paths"]
     assert FEEDBACK in document["paths"]
 
 
@@ -364,4 +364,4 @@ def test_an_installation_without_models_says_what_to_do(make_home):
         assert client.get("/readyz").status_code == 200
         detail = problem_of(client.post(PREDICT, json={"rows": [ROW]}), 404)["detail"]
         assert "treadle train toy" in detail
-        assert "/v1/models/{name}/predict" in client.get("/openapi.json").json()["paths"]
+        assert "/v1/models/{project}/predict" in client.get("/openapi.json").json()["paths"]

@@ -20,6 +20,8 @@ from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 
 from console.lock import SERVING_LOCK, serving_lock
+from serving.protocols.arrow import PARQUET
+from tests.serving.protocols.columns import answers, body, read, table
 from treadle.settings import CHECKOUT
 
 ROW = {"temp": 3.5, "holiday": False, "when": "2011-01-01T05:00:00", "season": "summer"}
@@ -90,26 +92,32 @@ def test_what_is_copied_is_there_and_everything_else_stays_out(steps):
     assert not any(fnmatch.fnmatch(name, pattern) for name in (".treadle", "mlruns", "projects") for pattern in allowed)
 
 
-@pytest.fixture(scope="module")
-def more():
-    """The instructions of the image with ready models: (instruction, value)."""
-    parser = DockerfileParser(fileobj=io.BytesIO((CHECKOUT / "deploy" / "ready.Dockerfile").read_bytes()))
+def instructions(image):
+    """Of an image that adds to the first: (instruction, value)."""
+    parser = DockerfileParser(fileobj=io.BytesIO((CHECKOUT / "deploy" / f"{image}.Dockerfile").read_bytes()))
     return [(step["instruction"], step["value"]) for step in parser.structure if step["instruction"] != "COMMENT"]
 
 
-def test_the_image_with_ready_models_has_their_libraries_and_weights(more):
+@pytest.mark.parametrize(("image", "extras"), [("ready", ("vision", "speech")), ("arrow", ("arrow",))])
+def test_an_image_that_adds_to_the_first_has_the_libraries_of_its_extras(image, extras):
+    steps = instructions(image)
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    needs = {extra: {Requirement(line).name for line in extras[extra]} for extra in ("vision", "speech", "serving")}
-    wanted = (needs["vision"] | needs["speech"]) - needs["serving"]  # which the image below it has
-    (run,) = (shlex.split(value) for name, value in more if name == "RUN")
+    needs = {
+        name: {Requirement(line).name for line in lines} for name, lines in project["optional-dependencies"].items()
+    }
+    wanted = set().union(*(needs[extra] for extra in extras)) - needs["serving"]  # which the image below it has
+    (run,) = (shlex.split(value) for name, value in steps if name == "RUN")
     assert set(run[run.index("-c") + 2 :]) == wanted
     assert run[:2] == ["/usr/local/bin/python", "-m"]  # the environment itself has no pip any more
-    copied = [shlex.split(value)[0] for name, value in more if name == "COPY"]
-    ignored = (CHECKOUT / "deploy" / "ready.Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = [shlex.split(value)[0] for name, value in steps if name == "COPY"]
+    ignored = (CHECKOUT / "deploy" / f"{image}.Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert copied == [line[1:] for line in ignored if line.startswith("!")]
-    assert ("COPY", "weights /app/weights") in more
-    assert more[-1] == ("USER", "10001:10001")
+    assert steps[0] == ("FROM", "treadle-serving")
+    assert steps[-1] == ("USER", "10001:10001")
+
+
+def test_the_image_with_ready_models_has_their_weights():
+    assert ("COPY", "weights /app/weights") in instructions("ready")
 
 
 def test_the_compose_file_and_the_unit_start_what_the_image_starts(steps):
@@ -223,23 +231,27 @@ def test_the_images_steps_make_a_service(steps, home, serve, tmp_path):
     assert (contents(tmp_path / "app"), contents(tmp_path / "opt")) == before, "it wrote outside of its home"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_second_images_steps_make_ready_models_answer(more, home, serve, tmp_path):
-    """Its RUN step on an environment without pip, as the first image leaves it; then a picture and a sound."""
-    opt, app = tmp_path / "opt", tmp_path / "app"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", opt], check=True)
-    python = opt / "bin" / "python"
+def built(image, folder, copied):
+    """What the RUN step of an image makes of an environment without pip, as the first image leaves it."""
+    python, app = folder / "opt" / "bin" / "python", folder / "app"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "opt"], check=True)
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "-r", SERVING_LOCK], check=True, env=clean())
-    for name in ("console", "serving", "treadle", "weights"):
+    for name in copied:
         shutil.copytree(CHECKOUT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (run,) = (value for name, value in more if name == "RUN")
+    (run,) = (value for name, value in instructions(image) if name == "RUN")
     places = {
         "/usr/local/bin/python": sys.executable, "/opt/treadle/bin/python": str(python),
         "/tmp/requirements.lock": str(CHECKOUT / "requirements.lock"),
     }  # fmt: skip
     subprocess.run([places.get(word, word) for word in shlex.split(run)], check=True, env=clean())
+    return python, app
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_image_with_ready_models_answers_pictures_and_sounds(home, serve, tmp_path):
+    python, app = built("ready", tmp_path, ("console", "serving", "treadle", "weights"))
     assert importable(python, "torch", "transformers", "pandas", "pip") == "[]"
     own = {"PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1", "TREADLE_READY_MEMORY_MB": "4096"}
     with serve(home.settings, python=python, folder=app, **own) as (_, address):
@@ -250,6 +262,18 @@ def test_the_second_images_steps_make_ready_models_answer(more, home, serve, tmp
             content = (CHECKOUT / "tests" / file).read_bytes()
             reply = httpx.post(f"{address}/v1/ready/{capability}", files={"file": content}, timeout=120)
             assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_image_with_arrow_answers_parquet(home, serve, tmp_path):
+    python, app = built("arrow", tmp_path, ("console", "serving", "treadle"))
+    assert importable(python, *HEAVY, "pip") == "[]"
+    own = {"PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"}
+    with serve(home.settings, python=python, folder=app, **own) as (_, address):
+        headers = {"content-type": PARQUET}
+        reply = httpx.post(f"{address}/v1/models/toy/predict", content=body(table(8), PARQUET), headers=headers)
+        assert read(reply)["prediction"].to_pylist() == answers(8)
 
 
 def contents(folder):

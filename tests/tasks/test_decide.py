@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from tasks.decide import _page
-from treadle.ledger import Feedback, Ledger, Prediction
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger
 from treadle.project import Project
 from treadle.retraining.governor import Governor
 
@@ -20,7 +21,7 @@ NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 def governed(tmp_path):
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-    ledger.add_predictions([Prediction("p", "toy", 1, NOW, "{}", "{}")])
+    ledger.add_entries([answered("p", "toy", 1, NOW, "{}", "{}")])
     ledger.add_feedback("toy", [Feedback("p", 1.0, NOW)])
     return Governor(ledger, PROJECT), ledger
 

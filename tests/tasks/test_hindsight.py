@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.watch import look_at
+from tests.answered import answered
 from treadle.families import load_family
 from treadle.learning.reference import make_reference
-from treadle.ledger import Feedback, Prediction
+from treadle.ledger import Feedback
 from treadle.models.answering import open_version
 from treadle.problems import load_problem
 from treadle.project import Watch, load_project
@@ -51,7 +52,7 @@ def live(installation, ledger, learned=LEARNED):
     for i, (at, row) in enumerate(zip(moments, kept, strict=True)):
         version, label = (1 if at < SWAP else 2), row.pop("amount")
         features, said = row | {"when": at.isoformat()}, {"prediction": float(answers[version][i])}
-        ledger.add_predictions([Prediction(f"r{i}", "toy", version, at, json.dumps(features), json.dumps(said))])
+        ledger.add_entries([answered(f"r{i}", "toy", version, at, json.dumps(features), json.dumps(said))])
         ledger.add_feedback("toy", [Feedback(f"r{i}", label, at + LATE)])
     return rows, answers[2]
 

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from tasks.probation import settle_swap
-from treadle.ledger import Feedback, Prediction
+from tests.answered import answered
+from treadle.ledger import Feedback
 from treadle.ledger.tables import audit
 from treadle.models.answering import open_version
 from treadle.project import load_project
@@ -33,7 +34,7 @@ def live(installation, ledger, version, days=DAYS, as_version=None):
             "plan": row["plan"] if isinstance(row["plan"], str) else None, "when": row["when"].isoformat(),
         }  # fmt: skip
         answer = json.dumps({"prediction": float(answers[int(i)])})
-        ledger.add_predictions([Prediction(f"r{i}", "toy", as_version or version, at, json.dumps(features), answer)])
+        ledger.add_entries([answered(f"r{i}", "toy", as_version or version, at, json.dumps(features), answer)])
         ledger.add_feedback("toy", [Feedback(f"r{i}", float(row["amount"]), at + timedelta(days=1))])
 
 

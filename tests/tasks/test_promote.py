@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from tasks.promote import givers_of, try_live
+from tests.answered import answered
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Feedback, Ledger, Prediction, Releases, Version
+from treadle.ledger import Feedback, Ledger, Releases, Version
 from treadle.project import Project
 from treadle.promotion.gate import Gate
 from treadle.promotion.rollout import rules_of
@@ -74,7 +75,7 @@ def test_a_model_without_a_champion_has_nothing_to_be_compared_with(settings):
 
 def test_who_gave_a_label_is_known_to_the_duel(ledger):
     now = datetime.now(UTC)
-    ledger.add_predictions([Prediction(id_, "shop", 1, now, "{}", "{}") for id_ in ("a", "b")])
+    ledger.add_entries([answered(id_, "shop", 1, now, "{}", "{}") for id_ in ("a", "b")])
     ledger.add_feedback("shop", [Feedback("a", 1.0, now)], key_id="k-1")
     ledger.add_feedback("shop", [Feedback("b", 1.0, now)])
     frame = pd.DataFrame({ROW: ["p:a", "p:b", "t:00ff"]})

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tasks import quality as task
+from tests.answered import answered
 from tests.treadle.quality.worlds import World
-from treadle.ledger import Feedback, Ledger, Prediction, QualityRows, Version
+from treadle.ledger import Feedback, Ledger, QualityRows, Version
 from treadle.models.evidence import Evidence
 from treadle.quality.storage import keep_estimator, with_losses
 from treadle.settings import Settings
@@ -48,11 +49,9 @@ def home(tmp_path, monkeypatch, estimator):
     frame = WORLD.rows(ROWS, 1)
     answers = WORLD.answer(frame)
     asked = frame[["risk", "colour", "shop"]].to_dict("records")
-    ledger.add_predictions(
+    ledger.add_entries(
         [
-            Prediction(
-                f"p{i}", "toy", 1, MONDAY + timedelta(hours=i), json.dumps(row), json.dumps({"prediction": said})
-            )
+            answered(f"p{i}", "toy", 1, MONDAY + timedelta(hours=i), json.dumps(row), json.dumps({"prediction": said}))
             for i, (row, said) in enumerate(zip(asked, answers.tolist(), strict=True))
         ]
     )

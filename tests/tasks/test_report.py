@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from tasks.report import keep_newest, since_when, write_page
+from tests.answered import answered
 from treadle.drift import Reference
 from treadle.learning.reference import keep_reference
-from treadle.ledger import Ledger, Prediction, VerdictRow, Version
+from treadle.ledger import Ledger, VerdictRow, Version
 from treadle.models.evidence import Evidence
 from treadle.project import load_project
 from treadle.tables.inference import infer_schema
@@ -52,9 +53,9 @@ def installation(settings):
     ledger = Ledger.open(settings)
     ledger.add_version(Version("toy", 1, "run", "b/1", "d" * 64, "linear", {}, {}, None))
     sent = rows.drop(columns="secret").assign(temp=rows["temp"] + 8)
-    ledger.add_predictions(
+    ledger.add_entries(
         [
-            Prediction(f"p{i}", "toy", 1, AT - timedelta(minutes=n - i), json.dumps(row), '{"prediction": 1.0}')
+            answered(f"p{i}", "toy", 1, AT - timedelta(minutes=n - i), json.dumps(row), '{"prediction": 1.0}')
             for i, row in enumerate(sent.to_dict("records"))
         ]
     )

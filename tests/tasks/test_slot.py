@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from tasks import slot
-from treadle.ledger import Feedback, Ledger, Prediction
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger
 from treadle.project import load_project
 from treadle.retraining.governor import Governor
 from treadle.settings import Settings
@@ -23,7 +24,7 @@ def ledger(tmp_path, monkeypatch):
         "name: toy\nproblem: tabular-regression\ndata: {source: a.csv, target: y}\nretrain: {min_new_labels: 1}\n"
     )
     ledger = Ledger.open(Settings())
-    ledger.add_predictions([Prediction("p", "toy", 1, NOW, "{}", "{}")])
+    ledger.add_entries([answered("p", "toy", 1, NOW, "{}", "{}")])
     ledger.add_feedback("toy", [Feedback("p", 1.0, NOW)])
     return ledger
 

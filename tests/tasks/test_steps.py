@@ -117,7 +117,7 @@ def test_steps_that_are_much_worse_are_undone_and_nothing_is_followed_any_more(i
     assert ledger.last_promotion("toy").verdict == "rollback"
     assert [d.kind for d in ledger.last_decisions("toy", 2)] == [KIND, "rolled-back"]
     assert followed_of(ledger, project, 1) is None
-    assert Governor(ledger, project).standing().rejected == 1
+    assert Governor(ledger, project).standing().turned_down == 1
 
 
 def test_steps_that_are_better_stay_and_are_on_no_probation_of_their_own(installation, project, ledger, better):

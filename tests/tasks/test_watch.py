@@ -9,8 +9,9 @@ import pytest
 
 import tasks.watch
 from tasks.watch import look_at
+from tests.answered import answered
 from treadle.learning.reference import keep_reference, load_reference, make_reference
-from treadle.ledger import Feedback, Ledger, Prediction, VerdictRow, Version
+from treadle.ledger import Feedback, Ledger, VerdictRow, Version
 from treadle.problems import load_problem
 from treadle.project import Project
 
@@ -49,9 +50,9 @@ def look(toy, tmp_path, settings):
         features = rows[[c.name for c in schema.features if c.name != "serial"]]
         plain = json.loads(features.to_json(orient="records", date_format="iso"))
         shares = Constant().predict_proba(rows)[rng.permutation(300)]
-        ledger.add_predictions(
+        ledger.add_entries(
             [
-                Prediction(
+                answered(
                     f"p{i}", "toy", 1, AT - timedelta(hours=300 - i), json.dumps(change(row)),
                     json.dumps({"prediction": "no", "probabilities": {"no": share[0], "yes": share[1]}}),
                 )

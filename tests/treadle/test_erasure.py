@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.answered import answered
 from treadle.erasure import ROW_IDS, erase
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger
 from treadle.ledger.set_aside import batches, put_aside
 from treadle.ledger.triggers import hold
 from treadle.models.evidence import Evidence
@@ -45,7 +46,7 @@ def write(path, content):
 
 def test_labels_that_were_set_aside_or_wait_go_too(ledger, erased):
     rows = {"theirs": WHO, "others": "4712"}
-    ledger.add_predictions([Prediction(i, "shop", 1, AT, json.dumps({"user": who}), "{}") for i, who in rows.items()])
+    ledger.add_entries([answered(i, "shop", 1, AT, json.dumps({"user": who}), "{}") for i, who in rows.items()])
     ledger.add_feedback("shop", [Feedback(i, 1.0, AT) for i in rows], key_id="k")
     with ledger.change() as connection:
         hold(connection, "shop")

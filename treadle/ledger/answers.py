@@ -12,25 +12,15 @@ from sqlalchemy.exc import IntegrityError
 
 from treadle.errors import Conflict
 from treadle.ledger import intake
-from treadle.ledger.journal import Entry, Values
+from treadle.ledger.journal import Values
 from treadle.ledger.labels import add_labels, settle_early
-from treadle.ledger.records import Counts, Feedback, Prediction, Row, from_us, to_us
+from treadle.ledger.records import Counts, Feedback, Row, from_us, to_us
 from treadle.ledger.store import Store
 from treadle.ledger.tables import feedback, predictions
 
 
 class Answers(Store):
     """Predictions and their labels."""
-
-    def add_predictions(self, rows: Sequence[Prediction]) -> None:
-        """Commit answered rows, all or none.
-
-        Raises:
-            Conflict: An id is there already.
-            Unavailable: The database is locked or full.
-        """
-        now = to_us(datetime.now(UTC))
-        self.add_entries([Entry(r.id, r.model, r.version, to_us(r.at), now, r.features, r.answer) for r in rows])
 
     def add_entries(self, rows: Sequence[Values]) -> None:
         """Commit rows as the table has them, all or none.

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from treadle.errors import Unavailable
 from treadle.ledger.journal import HEADER, Values, entries, read_frames
 from treadle.ledger.ledger import Ledger
-from treadle.ledger.segment import SUFFIX, clean, remove_spares
+from treadle.ledger.segment import clean, look, remove_spares
 
 log = logging.getLogger("treadle.ledger")
 
@@ -60,7 +60,7 @@ class Drain:
         self._stop.set()
         self._thread.join(timeout=30)
         if self._lock >= 0:
-            remove_spares(self._folder, after_s=0.0)
+            remove_spares(look(self._folder).spares, after_s=0.0)
         self.let_go()
 
     def _run(self) -> None:
@@ -76,7 +76,6 @@ class Drain:
         try:
             if self.hold():
                 self.once()
-                remove_spares(self._folder)
                 (self._folder / CARRIED).touch()
         except (Unavailable, SQLAlchemyError, OSError) as error:
             log.warning("the journal waits for the ledger: %s", type(error).__name__)  # its text may hold a row
@@ -104,7 +103,7 @@ class Drain:
         return True
 
     def once(self) -> int:
-        """Carry what is in the folder now.
+        """Carry what is in the folder now, and remove the spares that nobody took.
 
         Returns:
             The number of rows.
@@ -112,7 +111,10 @@ class Drain:
         Raises:
             Unavailable: The ledger does not take them; they stay where they are.
         """
-        return sum(self._carry(path) for path in sorted(self._folder.glob(f"*{SUFFIX}")))
+        files = look(self._folder)
+        rows = sum(self._carry(path) for path in files.journals)
+        remove_spares(files.spares)
+        return rows
 
     def _carry(self, path: Path) -> int:
         """Carry the new frames of a file; clean it once its writer has left it and all of it was carried."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from treadle.errors import Unavailable
-from treadle.ledger.segment import SEGMENT_BYTES, SUFFIX, Segment, write_alone
+from treadle.ledger.segment import SEGMENT_BYTES, Segment, look, write_alone
 
 log = logging.getLogger("treadle.ledger")
 
@@ -166,7 +166,7 @@ def read_frames(content: bytes) -> Iterator[tuple[int, list[list[Any]]]]:
 def on_their_way(folder: Path, model: str, ids: Collection[str]) -> set[str]:
     """Which of some predictions of a model are in the journals of a folder: answered, and perhaps not in the ledger yet."""
     found: set[str] = set()
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in look(folder).journals:
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # carried meanwhile

@@ -11,24 +11,6 @@ if TYPE_CHECKING:  # it judges with NumPy, which the ledger does without
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answered row.
-
-    Attributes:
-        at: Event time.
-        features: The row as it was sent, JSON.
-        answer: The prediction and its probabilities, JSON.
-    """
-
-    id: str
-    model: str
-    version: int
-    at: datetime
-    features: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
 class Feedback:
     """The label of a prediction, and the event time at which it became known."""
 

@@ -11,8 +11,10 @@ import mmap
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 SUFFIX = ".journal"
 SPARE = ".spare"
@@ -146,9 +148,22 @@ def clean(file: int, path: Path) -> None:
         path.unlink()
 
 
-def remove_spares(folder: Path, after_s: float = SPARE_S) -> None:
-    """Remove spares that nobody took for so many seconds."""
-    for path in folder.glob(f"*{SPARE}"):
+class Files(NamedTuple):
+    """What a folder has at one look: journals, the oldest first, and spares."""
+
+    journals: list[Path]
+    spares: list[Path]
+
+
+def look(folder: Path) -> Files:
+    """The files of a folder; none, if there is no folder."""
+    paths = sorted(folder.glob("*"))
+    return Files([path for path in paths if path.suffix == SUFFIX], [path for path in paths if path.suffix == SPARE])
+
+
+def remove_spares(spares: Iterable[Path], after_s: float = SPARE_S) -> None:
+    """Remove those that nobody took for so many seconds; one that was taken since the look has another name."""
+    for path in spares:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > after_s:
                 path.unlink()

@@ -16,7 +16,7 @@ from treadle.project import Project
 from treadle.retraining.policy import Streak, breaker_is_open
 
 
-def rejected_in_a_row(found: Sequence[Judged]) -> list[datetime]:
+def turned_down_in_a_row(found: Sequence[Judged]) -> list[datetime]:
     """When each challenger since the last success, or since the breaker was closed, was turned down; newest first.
 
     One that was promoted and rolled back again is turned down too.
@@ -39,7 +39,7 @@ def rejected_in_a_row(found: Sequence[Judged]) -> list[datetime]:
 
 def streak_of(ledger: Ledger, project: Project, found: Sequence[Judged], at: datetime) -> Streak | None:
     """The challengers turned down in a row, and how many labels have come since; `None` when the last one was not."""
-    turned_down = rejected_in_a_row(found)
+    turned_down = turned_down_in_a_row(found)
     if not turned_down:
         return None
     came = ledger.count_labels_since(project.name, turned_down[0], until=at)
@@ -52,7 +52,7 @@ def say_breaker(project: Project, at: datetime, streak: Streak | None) -> str | 
         return None
     rules = project.retrain
     return (
-        f"{streak.rejected} challengers in a row were turned down; none is tried before "
+        f"{streak.turned_down} challengers in a row were turned down; none is tried before "
         f"{streak.since + rules.breaker_time:%Y-%m-%d %H:%M} or {rules.breaker_labels} labels after the last "
         f"({streak.new_labels} so far), unless `treadle governor close {project.name}` closes the breaker."
     )
@@ -72,8 +72,8 @@ def close_breaker(ledger: Ledger, project: Project, who: str, at: datetime | Non
     """
     with ledger.change() as connection:
         rows.hold(connection, project.name)
-        rejected = len(rejected_in_a_row(rows.judged(connection, project.name)))
-        reason = f"The breaker was closed by {who}; {rejected} challengers in a row had been turned down."
+        turned_down = len(turned_down_in_a_row(rows.judged(connection, project.name)))
+        reason = f"The breaker was closed by {who}; {turned_down} challengers in a row had been turned down."
         rows.add_decision(connection, project.name, "breaker-closed", reason, "{}", at or datetime.now(UTC))
-        record(connection, who, "close breaker", project.name, rejected, 0)
-    return rejected
+        record(connection, who, "close breaker", project.name, turned_down, 0)
+    return turned_down

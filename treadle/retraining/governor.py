@@ -53,7 +53,7 @@ class Standing:
 
     Attributes:
         breaker: Why no retrain is tried now, in plain words; `None` while the breaker is closed.
-        rejected: Challengers turned down in a row.
+        turned_down: Challengers turned down in a row.
         waiting: Triggers that wait for one follow-up.
         asked: A retrain that was granted and that no train run has begun yet.
         suppressed: Triggers suppressed so far, by rule.
@@ -62,7 +62,7 @@ class Standing:
     """
 
     breaker: str | None
-    rejected: int
+    turned_down: int
     waiting: int
     asked: Trigger | None
     suppressed: dict[str, int] = field(default_factory=dict)
@@ -273,7 +273,7 @@ class Governor:
         followed = followed_of(self._ledger, self._project, champion)
         return Standing(
             breaker=say_breaker(self._project, moment, streak),
-            rejected=streak.rejected if streak else 0,
+            turned_down=streak.turned_down if streak else 0,
             waiting=waiting,
             asked=granted[-1] if granted else None,
             suppressed=counts,

@@ -28,12 +28,12 @@ class Streak:
     """Challengers that were turned down one after another, up to now.
 
     Attributes:
-        rejected: How many.
+        turned_down: How many.
         since: Event time at which the last of them was.
         new_labels: Labels that have come since then.
     """
 
-    rejected: int
+    turned_down: int
     since: datetime
     new_labels: int
 
@@ -195,7 +195,7 @@ def _breaker(project: Project, now: Circumstances) -> str | None:
     if not breaker_is_open(project, now.at, streak) or streak is None:
         return None
     return (
-        f"the breaker is open: {streak.rejected} challengers in a row were turned down, the last at "
+        f"the breaker is open: {streak.turned_down} challengers in a row were turned down, the last at "
         f"{streak.since:%Y-%m-%d %H:%M}. It closes {format_duration(rules.breaker_time)} after that, with "
         f"{rules.breaker_labels} labels since then ({streak.new_labels} so far), or by `treadle governor close {project.name}`."
     )
@@ -204,7 +204,7 @@ def _breaker(project: Project, now: Circumstances) -> str | None:
 def breaker_is_open(project: Project, at: datetime, streak: Streak | None) -> bool:
     """Whether so many challengers were turned down in a row that the next is not tried yet."""
     rules = project.retrain
-    if streak is None or streak.rejected < rules.max_rejected or streak.new_labels >= rules.breaker_labels:
+    if streak is None or streak.turned_down < rules.max_rejected or streak.new_labels >= rules.breaker_labels:
         return False
     past = _past([streak.since], at, rules.breaker_time)
     return bool(past) and at - past[0] < rules.breaker_time
@@ -214,10 +214,10 @@ def _turned_down(project: Project, now: Circumstances) -> str | None:
     streak = now.streak
     if streak is None or not _past([streak.since], now.at, timedelta(0)):
         return None
-    needed = project.retrain.min_new_labels * 2 ** min(streak.rejected, MOST_DOUBLINGS)
+    needed = project.retrain.min_new_labels * 2 ** min(streak.turned_down, MOST_DOUBLINGS)
     if streak.new_labels >= needed:
         return None
-    challengers = "challenger was" if streak.rejected == 1 else f"{streak.rejected} challengers were"
+    challengers = "challenger was" if streak.turned_down == 1 else f"{streak.turned_down} challengers were"
     return (
         f"the last {challengers} turned down, on evidence that has hardly grown: {streak.new_labels} labels have come "
         f"since, {needed} are needed for another try, twice as many each time."

@@ -19,7 +19,6 @@ from treadle.tables.values import (
     UNIX_MS,
     as_text,
     convert,
-    has_thousands,
     is_number,
     parse_times,
     to_numbers,
@@ -118,7 +117,7 @@ def infer_column(values: pd.Series, kind: Kind | None = None) -> Column:
 def _traits_of(kind: Kind, values: pd.Series, present: pd.Series) -> dict[str, Any]:
     """How a column of a known kind is written."""
     if kind in ("number", "integer"):
-        return {"kind": kind, **_written_numbers(values, present)}
+        return {"kind": kind, "missing": _missing_numbers(values, present)}
     if kind == "datetime":
         return {"kind": kind, **(_times(values, present) or {})}
     if kind == "boolean":
@@ -166,28 +165,24 @@ def _tokens(present: pd.Series) -> tuple[str, str] | None:
 
 def _as_number(values: pd.Series, present: pd.Series) -> dict[str, Any] | None:
     """Numbers, whole numbers, or numbers that only name things."""
-    written = _written_numbers(values, present)
+    missing = _missing_numbers(values, present)
     numbers = to_numbers(values if is_number(values) else present).dropna()
     unread = len(present) - len(numbers)
     if not len(numbers) or (not is_number(values) and present.str.fullmatch(CODE).any()):  # 00123 is a code
         return None
-    if unread and (
-        numbers.nunique() <= 10 or not (written["missing"] or unread <= (1 - READABLE_SHARE) * len(present))
-    ):
+    if unread and (numbers.nunique() <= 10 or not (missing or unread <= (1 - READABLE_SHARE) * len(present))):
         return None
     if (time := _number_time(str(values.name), numbers)) is not None:
-        return {"kind": "datetime", "format": time, "missing": written["missing"]}
+        return {"kind": "datetime", "format": time, "missing": missing}
     whole = bool((numbers % 1 == 0).all())
     if whole and _names_things(str(values.name), numbers):
         return {"kind": "identifier"}
-    return {"kind": "integer" if whole else "number", **written}
+    return {"kind": "integer" if whole else "number", "missing": missing}
 
 
-def _written_numbers(values: pd.Series, present: pd.Series) -> dict[str, Any]:
-    """Whether there are thousands separators, and the few texts that stand where a number is missing."""
-    if is_number(values):
-        return {"thousands": False, "missing": ()}
-    return {"thousands": has_thousands(present), "missing": _markers(present[to_numbers(present).isna()], len(present))}
+def _missing_numbers(values: pd.Series, present: pd.Series) -> tuple[str, ...]:
+    """The few texts that stand where a number is missing."""
+    return () if is_number(values) else _markers(present[to_numbers(present).isna()], len(present))
 
 
 def _markers(unread: pd.Series, rows: int) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from treadle.errors import BadProject, NotFound, nearest
 from treadle.project import Kind
@@ -26,7 +27,6 @@ class Column(BaseModel):
         categories: Values seen, most frequent first; others are still accepted when serving.
         tokens: The texts that mean false and true, for booleans written as text.
         missing: Texts that mean "missing" in this column, in lower case, besides the usual ones.
-        thousands: Whether numbers are written with thousands separators.
         format: The `strptime` format of a datetime; `None` is ISO 8601, `mixed` several, `unix` and `unix-ms` epochs.
         low: Smallest value seen; epoch seconds for a datetime.
         high: Largest value seen.
@@ -41,11 +41,16 @@ class Column(BaseModel):
     categories: tuple[str, ...] | None = None
     tokens: tuple[str, str] | None = None
     missing: tuple[str, ...] = ()
-    thousands: bool = False
     format: str | None = None
     low: float | None = None
     high: float | None = None
     example: str | float | bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_thousands(cls, said: Any) -> Any:
+        """Earlier files said whether numbers have thousands separators; they are read with and without them, whatever it said."""
+        return {key: value for key, value in said.items() if key != "thousands"} if isinstance(said, dict) else said
 
 
 class Schema(BaseModel):

@@ -87,12 +87,6 @@ def plain_number(text: pd.Series) -> pd.Series:
     return bare.where(~bare.str.fullmatch(THOUSANDS), bare.str.replace(GROUPERS, "", regex=True))
 
 
-def has_thousands(text: pd.Series) -> bool:
-    """Whether a number among the texts is written like 1,234."""
-    odd = pd.Series(text.dropna().unique(), dtype="str")
-    return bool(odd.str.replace(UNIT, r"\1", regex=True).str.fullmatch(THOUSANDS).any())
-
-
 def to_truths(values: pd.Series, tokens: tuple[str, str] | None) -> pd.Series:
     """False and true as 0.0 and 1.0; besides the column's own texts every usual pair is understood."""
     truth = TRUTH | ({tokens[0].lower(): 0.0, tokens[1].lower(): 1.0} if tokens else {})

@@ -279,7 +279,7 @@ def test_a_refusal_of_the_lane_is_the_apps(client, monkeypatch):
     head, _, content = b"".join(sent).partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
-    monkeypatch.setattr(client.app.state.admission, "_most_requests", 0)
+    monkeypatch.setattr(client.app.state.parts.admission, "_most_requests", 0)
     reply = client.post(PREDICT, json={"rows": [ROW]})
     assert (first, json.loads(content)) == ("HTTP/1.1 503 Service Unavailable", reply.json())
     assert headers["retry-after"] == "1"
@@ -290,7 +290,7 @@ def test_a_large_request_is_refused_before_its_body_is_there_and_its_connection_
     body = json.dumps({"rows": [ROW] * 400}).encode()
     assert len(body) > SMALL_BYTES
     with served(home) as (app, address), socket.create_connection(address, timeout=30) as caller:
-        reader, admission = caller.makefile("rb"), app.state.admission
+        reader, admission = caller.makefile("rb"), app.state.parts.admission
         most, admission._most_requests = admission._most_requests, 0
         caller.sendall(post(body))
         status, headers, said = reply(reader)

@@ -24,7 +24,7 @@ def overloaded(home):
     """A service that has too much to do, and a connection to it."""
     assert len(BODY) > SMALL_BYTES
     with served(home) as (app, address), socket.create_connection(address, timeout=30) as caller:
-        app.state.admission._most_requests = 0
+        app.state.parts.admission._most_requests = 0
         yield app, caller, caller.makefile("rb")
 
 
@@ -42,7 +42,7 @@ def is_refused(said) -> bool:
 
 def answers(app, caller, reader) -> bool:
     """Whether the connection goes on: with less to do, the next request on it is answered whole."""
-    app.state.admission._most_requests = 256
+    app.state.parts.admission._most_requests = 256
     caller.sendall(post(BODY) + BODY)
     status, _, said = reply(reader)
     return status == 200 and len(json.loads(said)["predictions"]) == 400
@@ -99,8 +99,8 @@ def test_who_leaves_in_the_middle_of_a_refused_body_leaves_nothing_behind(home, 
                 body = chunked(BODY)[:9000] if "transfer-encoding: chunked" in headers else BODY[:9000]
                 leaving.sendall(post(BODY, *headers) + body)
                 assert is_refused(reply(leaving.makefile("rb")))
-        assert app.state.admission.received == 0
-        assert app.state.admission.requests == 0
+        assert app.state.parts.admission.received == 0
+        assert app.state.parts.admission.requests == 0
         assert answers(app, caller, reader)
     assert [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
 

@@ -55,7 +55,7 @@ def test_an_idle_model_leaves_memory_and_answers_again(make_home, eventually):
     home.register(version=2)
     home.promote()
     with TestClient(create_app(home.settings)) as client:
-        champions = client.app.state.champions
+        champions = client.app.state.parts.champions
         eventually(lambda: not champions.models["toy"].session.is_open)
         assert client.post("/v1/models/toy/predict", json={"rows": [ROW]}).json()["version"] == 1
         assert champions.pinned("toy", 2) is champions.pinned("toy", 2)

@@ -259,7 +259,7 @@ def test_the_ledger_has_the_rows_under_the_ids_of_the_header(trained_client):
     ids = reply.headers["x-prediction-ids"].split(",")
     labels = {"labels": [{"id": name, "label": "yes"} for name in ids]}
     assert trained_client.post("/v1/models/churned/feedback", json=labels).json() == {"accepted": 2, "repeated": 0}
-    stored = [row for row in trained_client.app.state.ledger.window("churned", 1000) if row.id in ids]
+    stored = [row for row in trained_client.app.state.parts.ledger.window("churned", 1000) if row.id in ids]
     when = {"2024-01-05T06:00:00+00:00": ROW["size"], "2024-01-05T07:00:00+00:00": GAPS["size"]}
     assert {row.features["when"]: row.features["size"] for row in stored} == when
 
@@ -308,7 +308,7 @@ def test_a_small_body_does_not_become_a_large_table(trained_client, form):
     """Each of thousands of rows with the columns of all others, or thousands of columns of one value, are 32 MB of nothing."""
     strange = {f"k{number}": 1 for number in range(2000)}
     body = {form: [strange, *[{"a": 1}] * 2000] if form == "dataframe_records" else strange | {"size": [1.0] * 2000}}
-    model = trained_client.app.state.champions.models["amount"]
+    model = trained_client.app.state.parts.champions.models["amount"]
     content = sent(body).encode()
     tracemalloc.start()
     with pytest.raises(BadRequest, match="missing"):

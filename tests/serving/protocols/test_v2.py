@@ -89,7 +89,7 @@ def test_metadata_are_told_while_the_ledger_is_broken(client, home):
 
 
 def test_a_service_that_ends_is_not_ready(client):
-    client.app.state.admission.draining = True
+    client.app.state.parts.admission.draining = True
     refused(client.get("/v2/health/ready"), 503)
     assert client.get("/v2/health/live").status_code == 200
 

@@ -126,9 +126,9 @@ def test_every_error_below_v2_is_of_its_shape(steady, method, path, status):
 
 def test_failures_of_the_service_are_of_its_shape_too(home, monkeypatch):
     with TestClient(create_app(home.settings), raise_server_exceptions=False) as client:
-        monkeypatch.setattr(client.app.state.champions._models["toy"].session, "run", None)
+        monkeypatch.setattr(client.app.state.parts.champions._models["toy"].session, "run", None)
         refused(client.post(INFER, json={"inputs": inputs()}), 500)
-        admission = client.app.state.admission
+        admission = client.app.state.parts.admission
         admission.requests = 10**9
         reply = client.post(INFER, json={"inputs": inputs()})
         admission.requests = 0

@@ -38,7 +38,7 @@ def test_rows_that_the_champion_before_cannot_answer_either_roll_nothing_back(cl
     eventually(lambda: client.post(PREDICT, json={"rows": [ROW]}).json()["version"] == 2)
     for _ in range(2 * bake.FEWEST_FAILURES):
         assert client.post(PREDICT, json={"rows": [ROW | {"temp": 1e300}]}).status_code == 422
-    champions = client.app.state.champions
+    champions = client.app.state.parts.champions
     champions.refresh()
     assert champions.get("toy").version == 2
     assert champions.spare(champions.get("toy")).version == 1
@@ -51,6 +51,6 @@ def test_a_champion_that_has_stood_its_time_stands_alone(make_home, eventually):
     with TestClient(create_app(home.settings), raise_server_exceptions=False) as client:
         home.register(version=2, onnx_bytes=odd_graph("is not finite", SOMETIMES))
         home.promote(version=2)
-        champions = client.app.state.champions
+        champions = client.app.state.parts.champions
         eventually(lambda: champions.get("toy").version == 2 and champions.spare(champions.get("toy")) is None)
         assert client.post(PREDICT, json=ODD).status_code == 422

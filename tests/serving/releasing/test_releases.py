@@ -15,6 +15,8 @@ from serving.app import create_app
 from serving.models import isolated
 from serving.models.champions import Champions
 from serving.releasing import candidate, releases
+from serving.releasing.candidate import Outcome
+from serving.releasing.live import STREAK, Live
 from tests.serving.conftest import ROW
 from tests.serving.odd_graphs import ALWAYS, HARM, SOMETIMES, odd_graph
 from treadle.ledger import Feedback, Releases
@@ -80,7 +82,7 @@ def test_a_shadow_that_hangs_delays_nobody_and_what_comes_meanwhile_is_dropped(c
 def test_a_canary_that_does_harm_hurts_nobody_and_is_rolled_back(client, home, eventually, harm):
     release = start(home, "canary", harm=harm, rules=Rules("mae", min_minutes=9.0, deadline_s=0.4))
     wait_for_canary(client, eventually)
-    for _ in range(releases.STREAK):
+    for _ in range(STREAK):
         reply = client.post(PREDICT, json=ODD)
         assert reply.status_code == 200
         assert (reply.json()["version"], reply.json()["predictions"][0]["prediction"]) == (1, 6010.0)
@@ -240,7 +242,7 @@ def test_labels_decide_when_they_come(client, home, eventually, truth, ends):
 def test_a_candidate_that_is_killed_comes_back_and_its_callers_notice_nothing(client, home, eventually):
     start(home, "canary")
     wait_for_canary(client, eventually)
-    live = client.app.state.releases.choose("toy", b"anybody")
+    live = client.app.state.parts.releases.choose("toy", b"anybody")
     for _ in range(2):
         first = live.candidate.pid
         os.kill(first, signal.SIGKILL)
@@ -283,16 +285,16 @@ def test_a_judge_that_is_gone_is_followed_and_nothing_is_decided_twice(home, mon
 def test_a_minute_that_runs_again_is_counted_beside_the_first(home, monkeypatch):
     """A clock is set back by two minutes, and later again by one."""
     release, book = start(home), Releases(home.ledger)
-    live = releases.Live(release, None)
+    live = Live(release, None)
     clock = [10_000.0]
     monkeypatch.setattr(releases.time, "time", lambda: clock[0] * 60)
     for n, minute in enumerate((10_000, 10_001, 10_002, 10_000, 10_001, 10_002, 10_003, 10_002)):
         clock[0] = float(minute)
         live.champion_answered(0.001)
-        live.saw(releases.Outcome("answer"), rows=2)
+        live.saw(Outcome("answer"), rows=2)
         if n % 3 != 1:  # some minutes are written together, some twice
             live.write(book, "worker")
-            live.saw(releases.Outcome("answer"), rows=2)
+            live.saw(Outcome("answer"), rows=2)
     live.write(book, "worker")
     found = book.evidence(release.seq)
     assert sum(evidence.champion.count for evidence in found.values()) == 8

@@ -147,7 +147,7 @@ def test_the_id_of_a_failure_is_in_the_log_once_with_what_failed(home, handler, 
     app = create_app(home.settings)
     with TestClient(app, raise_server_exceptions=False) as client:
         logs.install(home.settings)
-        model = app.state.champions.models["toy"]
+        model = app.state.parts.champions.models["toy"]
         object.__setattr__(model, "session", Broken())
         reply = client.post(f"{PREDICT}?name={SECRET}", json={"rows": [ROW]})
         large = client.post(PREDICT, json={"rows": [ROW] * 300})  # in a thread

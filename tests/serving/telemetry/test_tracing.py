@@ -139,8 +139,8 @@ def test_a_refused_body_ends_where_it_was_refused_and_repeats_nothing(traced, ke
 
 
 def test_a_failure_is_an_error_of_its_span(traced, kept):
-    traced.app.state.ledger.engine.dispose()
-    with traced.app.state.ledger.engine.begin() as connection:
+    traced.app.state.parts.ledger.engine.dispose()
+    with traced.app.state.parts.ledger.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE predictions")
     assert traced.post(PREDICT, json={"rows": [ROW], "ids": ["mine"]}).status_code == 503
     root, _ = one(kept)

@@ -28,7 +28,7 @@ def test_a_ledger_whose_disk_is_full_is_told_while_answers_wait(client, home, ev
         connection.execute(f"PRAGMA max_page_count={pages[0]}")
 
     eventually(lambda: client.get("/readyz").json()["status"] == "ok")
-    event.listen(client.app.state.ledger.engine, "checkout", cap)
+    event.listen(client.app.state.parts.ledger.engine, "checkout", cap)
     _answers(client, 5)
     eventually(lambda: client.get("/readyz").json()["status"] == "degraded")
     ready = client.get("/readyz")

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from treadle.ledger import Ledger, Prediction, Version
+from tests.answered import answered
+from treadle.ledger import Ledger, Version
 
 NOW = datetime(2011, 4, 1, tzinfo=UTC)
 
@@ -50,6 +51,6 @@ def register(ledger, *numbers, model="m"):
 
 def predictions(n, version=1, model="m"):
     return [
-        Prediction(f"p{i}", model, version, NOW + timedelta(hours=i), f'{{"x": {i}}}', f'{{"prediction": {i}}}')
+        answered(f"p{i}", model, version, NOW + timedelta(hours=i), f'{{"x": {i}}}', f'{{"prediction": {i}}}')
         for i in range(n)
     ]

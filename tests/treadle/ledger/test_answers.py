@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 
+from tests.answered import answered
 from tests.treadle.ledger.conftest import NOW, predictions
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger
 
 
 def test_window_is_the_newest_by_event_time_oldest_first(ledger):
-    ledger.add_predictions(predictions(10)[::-1])
+    ledger.add_entries(predictions(10)[::-1])
     rows = ledger.window("m", 3, until=NOW + timedelta(hours=7))
     assert [row.id for row in rows] == ["p5", "p6", "p7"]
     assert rows[0].features == {"x": 5}
@@ -22,13 +23,13 @@ def test_window_is_the_newest_by_event_time_oldest_first(ledger):
 
 
 def test_window_of_one_version(ledger):
-    ledger.add_predictions(predictions(3))
-    ledger.add_predictions([Prediction("v2", "m", 2, NOW, "{}", "{}")])
+    ledger.add_entries(predictions(3))
+    ledger.add_entries([answered("v2", "m", 2, NOW, "{}", "{}")])
     assert [row.id for row in ledger.window("m", 10, version=2)] == ["v2"]
 
 
 def test_labels_after_a_swap_come_oldest_first_and_no_more_than_wanted(ledger):
-    ledger.add_predictions(predictions(10))
+    ledger.add_entries(predictions(10))
     ledger.add_feedback("m", [Feedback(f"p{i}", float(i), NOW + timedelta(hours=i + 2)) for i in range(10)])
     rows = ledger.labelled_after("m", 1, NOW + timedelta(hours=3), NOW + timedelta(hours=9), 3)
     assert [row.id for row in rows] == ["p4", "p5", "p6"]
@@ -38,8 +39,8 @@ def test_labels_after_a_swap_come_oldest_first_and_no_more_than_wanted(ledger):
 
 
 def test_labelled_rows_of_one_version_or_of_any_after_a_moment(ledger):
-    ledger.add_predictions(predictions(6))
-    ledger.add_predictions([Prediction(f"v{i}", "m", 2, NOW + timedelta(hours=i), "{}", "{}") for i in (1, 8)])
+    ledger.add_entries(predictions(6))
+    ledger.add_entries([answered(f"v{i}", "m", 2, NOW + timedelta(hours=i), "{}", "{}") for i in (1, 8)])
     ids = [*(f"p{i}" for i in range(6)), "v1", "v8"]
     ledger.add_feedback("m", [Feedback(name, 1.0, NOW + timedelta(hours=9)) for name in ids])
     after = NOW + timedelta(hours=3)
@@ -50,7 +51,7 @@ def test_labelled_rows_of_one_version_or_of_any_after_a_moment(ledger):
 
 
 def test_a_label_is_not_known_before_its_time(ledger):
-    ledger.add_predictions(predictions(2))
+    ledger.add_entries(predictions(2))
     ledger.add_feedback("m", [Feedback("p0", 5.0, NOW + timedelta(days=7))])
     assert [r.label for r in ledger.window("m", 9, until=NOW + timedelta(days=6))] == [None, None]
     assert [r.label for r in ledger.window("m", 9, until=NOW + timedelta(days=7))] == [5.0, None]
@@ -60,7 +61,7 @@ def test_a_label_is_not_known_before_its_time(ledger):
 
 
 def test_feedback_is_idempotent(ledger):
-    ledger.add_predictions(predictions(3))
+    ledger.add_entries(predictions(3))
     labels = [Feedback("p0", 1.0, NOW), Feedback("p1", 2.0, NOW)]
     assert (ledger.add_feedback("m", labels).accepted, ledger.add_feedback("m", labels[::-1]).repeated) == (2, 2)
     assert len(ledger.labelled("m")) == 2
@@ -74,7 +75,7 @@ def test_feedback_is_idempotent(ledger):
     ],
 )
 def test_a_batch_with_one_bad_label_stores_none(ledger, bad, error):
-    ledger.add_predictions(predictions(3))
+    ledger.add_entries(predictions(3))
     ledger.add_feedback("m", [Feedback("p0", 1.0, NOW)])
     with pytest.raises(error, match=r"^Label 1 ") as told:
         ledger.add_feedback("m", [Feedback("p2", 1.0, NOW), bad])
@@ -83,25 +84,26 @@ def test_a_batch_with_one_bad_label_stores_none(ledger, bad, error):
 
 
 def test_labels_of_another_model_are_unknown(ledger):
-    ledger.add_predictions(predictions(1, model="other"))
+    ledger.add_entries(predictions(1, model="other"))
     with pytest.raises(NotFound):
         ledger.add_feedback("m", [Feedback("p0", 1.0, NOW)])
 
 
 def test_an_id_is_answered_once_and_a_clash_stores_nothing(ledger):
-    ledger.add_predictions(predictions(1))
+    ledger.add_entries(predictions(1))
     with pytest.raises(Conflict):
-        ledger.add_predictions([Prediction("new", "m", 1, NOW, "{}", "{}"), *predictions(1)])
+        ledger.add_entries([answered("new", "m", 1, NOW, "{}", "{}"), *predictions(1)])
     assert [row.id for row in ledger.window("m", 9)] == ["p0"]
 
 
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from treadle.ledger import Ledger, Prediction
+from tests.answered import answered
+from treadle.ledger import Ledger
 ledger = Ledger.open(sys.argv[1])
 for i in range(100_000):
-    ledger.add_predictions([Prediction(f"{i}-{k}", "m", 1, datetime.now(UTC), "{}", "{}") for k in range(4)])
+    ledger.add_entries([answered(f"{i}-{k}", "m", 1, datetime.now(UTC), "{}", "{}") for k in range(4)])
     print(i, flush=True)
 """
 

@@ -10,7 +10,8 @@ import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from treadle.ledger import Feedback, Ledger, Prediction, Version
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger, Version
 from treadle.ledger.audit import last as audit
 from treadle.project import Project
 from treadle.retraining.breaker import close_breaker
@@ -27,8 +28,8 @@ def project(**retrain):
 
 
 def labels(ledger, n=20, at=NOW - timedelta(hours=1), start=0):
-    rows = [Prediction(f"p{i}", "m", 1, at, "{}", '{"prediction": 1}') for i in range(start, start + n)]
-    ledger.add_predictions(rows)
+    rows = [answered(f"p{i}", "m", 1, at, "{}", '{"prediction": 1}') for i in range(start, start + n)]
+    ledger.add_entries(rows)
     ledger.add_feedback("m", [Feedback(row.id, 1.0, at) for row in rows])
 
 
@@ -189,7 +190,7 @@ def test_new_labels_close_the_breaker(ledger):
 def test_champions_that_are_rolled_back_count_as_turned_down(governor, ledger):
     for hour, kind in enumerate(["promoted", "promoted", "rolled-back", "promoted", "rolled-back", "kept"]):
         ledger.record_decision("m", kind, "so", {}, NOW + timedelta(hours=hour))
-    assert governor.standing(NOW + timedelta(hours=6)).rejected == 3
+    assert governor.standing(NOW + timedelta(hours=6)).turned_down == 3
 
 
 def test_a_night_is_weighed_too_but_waits_for_nothing(governor):

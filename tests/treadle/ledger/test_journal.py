@@ -234,7 +234,7 @@ def test_a_segment_that_was_carried_is_clean_and_used_again(folder, ledger, smal
     journal.close()
     drain.once()
     assert {path.suffix for path in folder.iterdir()} == {".spare"}
-    segment.remove_spares(folder, after_s=-1)
+    segment.remove_spares(segment.look(folder).spares, after_s=-1)
     assert list(folder.iterdir()) == []
 
 
@@ -257,7 +257,7 @@ def test_a_spare_that_was_removed_is_missed_by_nobody(folder, ledger, small_segm
     for number in range(200):
         journal.append([entry(f"{number:03}")])
         drain.once()
-        segment.remove_spares(folder, after_s=-1)
+        segment.remove_spares(segment.look(folder).spares, after_s=-1)
     assert len(ids(ledger)) == 200
     assert len(list(folder.iterdir())) == 1
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from tests.answered import answered
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger
 from treadle.ledger import labels as labels_module
 from treadle.ledger.tables import early_labels, feedback
 
@@ -15,7 +16,7 @@ NOW = datetime(2011, 4, 1, tzinfo=UTC)
 
 
 def predictions(names, model="m"):
-    return [Prediction(name, model, 1, NOW, "{}", '{"prediction": 1}') for name in names]
+    return [answered(name, model, 1, NOW, "{}", '{"prediction": 1}') for name in names]
 
 
 def stored(ledger, table=feedback):
@@ -44,7 +45,7 @@ def test_three_shuffled_replays_end_in_the_same_state(tmp_path):
         accepted = repeated = early = 0
         for what, thing in steps:
             if what == "predict":
-                ledger.add_predictions(predictions([thing]))
+                ledger.add_entries(predictions([thing]))
             else:
                 counts = ledger.add_feedback("m", [thing], early={thing.id})
                 accepted, repeated, early = accepted + counts.accepted, repeated + counts.repeated, early + counts.early
@@ -66,21 +67,21 @@ def test_an_early_label_waits_for_its_prediction(ledger):
     with pytest.raises(Conflict):
         ledger.add_feedback("m", [Feedback("own-7", 6.0, NOW)], early={"own-7"})
     assert ledger.labelled("m") == []
-    ledger.add_predictions(predictions(["own-6", "own-7"]))
+    ledger.add_entries(predictions(["own-6", "own-7"]))
     assert [(row.id, row.label) for row in ledger.labelled("m")] == [("own-7", 5.0)]
     assert ledger.settle_early("m") == (0, 0)
 
 
 def test_a_label_of_another_project_is_never_joined_and_tells_nothing(memory):
     """What is said of an id that another project has is what is said of one that nobody has."""
-    memory.add_predictions(predictions(["theirs"], model="other"))
+    memory.add_entries(predictions(["theirs"], model="other"))
     said = []
     for name in ("theirs", "nobody's"):
         with pytest.raises(NotFound) as told:
             memory.add_feedback("m", [Feedback(name, 1.0, NOW)])
         said.append((str(told.value), memory.add_feedback("m", [Feedback(name, 1.0, NOW)], early={name})))
     assert said[0] == said[1]
-    memory.add_predictions(predictions(["late"], model="other"))
+    memory.add_entries(predictions(["late"], model="other"))
     memory.settle_early("other")
     assert stored(memory) == set()
     assert len(stored(memory, early_labels)) == 2
@@ -118,7 +119,7 @@ def test_early_labels_are_bounded_in_number_and_in_time(memory, monkeypatch):
 
 def test_a_label_dated_ahead_counts_when_its_time_comes_and_can_be_put_right(memory):
     """Its sender is told; no look before that time sees it; the same label with an earlier time corrects it."""
-    memory.add_predictions(predictions(["p"]))
+    memory.add_entries(predictions(["p"]))
     ahead = datetime.now(UTC) + timedelta(days=365)
     assert memory.add_feedback("m", [Feedback("p", 1.0, ahead)]).ahead == 1
     assert memory.labelled("m", until=datetime.now(UTC)) == []
@@ -129,7 +130,7 @@ def test_a_label_dated_ahead_counts_when_its_time_comes_and_can_be_put_right(mem
 
 
 def test_two_labels_of_one_prediction_in_one_request(memory):
-    memory.add_predictions(predictions(["p"]))
+    memory.add_entries(predictions(["p"]))
     with pytest.raises(Conflict, match=r"^Label 1 "):
         memory.add_feedback("m", [Feedback("p", 1.0, NOW), Feedback("p", 2.0, NOW)])
     counts = memory.add_feedback("m", [Feedback("p", 1.0, NOW), Feedback("p", 1.0, NOW)])

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from tests.answered import answered
 from tests.treadle.ledger.conftest import NOW, predictions, register
 from treadle.errors import Conflict, Unavailable
-from treadle.ledger import DecisionRow, Feedback, Ledger, Prediction, Version
+from treadle.ledger import DecisionRow, Feedback, Ledger, Version
 from treadle.ledger.database import HEAD
 
 
@@ -44,13 +45,13 @@ def test_versions_decisions_and_costs_come_back(ledger):
 
 
 def test_prune_and_forget(ledger):
-    ledger.add_predictions(predictions(4))
+    ledger.add_entries(predictions(4))
     ledger.add_feedback("m", [Feedback("p0", 1.0, NOW)])
     register(ledger, 1)
     ledger.promote("m", 1, None, reason="first")
     lease = ledger.acquire("m", "still training", NOW, 60)
     before = datetime.now(UTC)
-    ledger.add_predictions([Prediction("late", "m", 1, NOW, "{}", "{}")])
+    ledger.add_entries([answered("late", "m", 1, NOW, "{}", "{}")])
     assert ledger.prune(before) == 4
     assert [row.id for row in ledger.window("m", 9)] == ["late"]
     ledger.forget("m")
@@ -67,12 +68,12 @@ def test_a_locked_ledger_is_an_outage_and_not_a_fault(tmp_path, monkeypatch):
     with sqlite3.connect(tmp_path / "ledger.db") as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Unavailable, match="locked"):
-            ledger.add_predictions(predictions(1))
+            ledger.add_entries(predictions(1))
         with pytest.raises(Unavailable, match="locked"):
             ledger.promote("m", 1, None, reason="first")
         assert [version.version for version in ledger.versions("m")] == [1]  # readers go on
         other.rollback()
-    ledger.add_predictions(predictions(1))
+    ledger.add_entries(predictions(1))
     assert ledger.promote("m", 1, None, reason="first").fence == 1
 
 

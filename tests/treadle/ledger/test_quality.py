@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from treadle.ledger import Feedback, Prediction, QualityRows, QualityWindow
+from tests.answered import answered
+from treadle.ledger import Feedback, QualityRows, QualityWindow
 
 MONDAY = datetime(2011, 4, 4, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -10,9 +11,9 @@ DAY = timedelta(days=1)
 
 def test_counts_rows_windows_and_looks(ledger):
     hours = [
-        Prediction(f"p{i:03}", "m", 1, MONDAY + timedelta(hours=i), '{"x": 1}', '{"prediction": 2}') for i in range(60)
+        answered(f"p{i:03}", "m", 1, MONDAY + timedelta(hours=i), '{"x": 1}', '{"prediction": 2}') for i in range(60)
     ]
-    ledger.add_predictions([*hours, Prediction("other", "n", 1, MONDAY, "{}", "{}")])
+    ledger.add_entries([*hours, answered("other", "n", 1, MONDAY, "{}", "{}")])
     late = [Feedback(f"p{i:03}", float(i), MONDAY + timedelta(days=30)) for i in range(0, 60, 2)]
     ledger.add_feedback("m", late)
     rows, soon, later = QualityRows(ledger), MONDAY + 2 * DAY, MONDAY + timedelta(days=31)

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
+from tests.answered import answered
 from tests.treadle.ledger.conftest import register
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Feedback, Prediction, Releases, ShadowAnswer
+from treadle.ledger import Feedback, Releases, ShadowAnswer
 from treadle.ledger.tables import promotions, release_evidence, releases, shadow_answers
 from treadle.promotion.release import Evidence, Judgement, Rules
 
@@ -156,18 +157,18 @@ def test_what_workers_saw_adds_up_and_a_minute_may_be_written_again(ledger):
     assert found[8].timeouts == 1
 
 
-def answered(ledger, ids, version, value):
+def add_answers(ledger, ids, version, value):
     rows = [
-        Prediction(i, "m", version, NOW + timedelta(days=n % 3), "{}", json.dumps({"prediction": value}))
+        answered(i, "m", version, NOW + timedelta(days=n % 3), "{}", json.dumps({"prediction": value}))
         for n, i in enumerate(ids)
     ]
-    ledger.add_predictions(rows)
+    ledger.add_entries(rows)
 
 
-def test_losses_of_a_shadow_are_of_the_rows_that_both_answered(ledger):
+def test_losses_of_a_shadow_are_of_the_rows_that_add_answers(ledger):
     book = Releases(ledger)
     release = book.start("m", 2, "shadow", RULES)
-    answered(ledger, [f"p{i}" for i in range(6)], 1, 10.0)
+    add_answers(ledger, [f"p{i}" for i in range(6)], 1, 10.0)
     book.add_shadow_answers(release, [ShadowAnswer(f"p{i}", '{"prediction": 11.0}') for i in range(5)])
     book.add_shadow_answers(release, [ShadowAnswer("p0", '{"prediction": 99.0}')])  # said already
     ledger.add_feedback("m", [Feedback(f"p{i}", 12.0, NOW) for i in (1, 3, 5)])
@@ -180,12 +181,12 @@ def test_losses_of_a_shadow_are_of_the_rows_that_both_answered(ledger):
 
 
 def test_losses_of_a_canary_are_of_what_each_answered_since_it_began(ledger):
-    answered(ledger, ["old"], 1, 0.0)
+    add_answers(ledger, ["old"], 1, 0.0)
     ledger.add_feedback("m", [Feedback("old", 50.0, NOW)])
     book = Releases(ledger)
     release = book.start("m", 2, "canary", RULES, share=0.5)
-    answered(ledger, ["a", "b"], 1, 10.0)
-    answered(ledger, ["c"], 2, 15.0)
+    add_answers(ledger, ["a", "b"], 1, 10.0)
+    add_answers(ledger, ["c"], 2, 15.0)
     ledger.add_feedback("m", [Feedback(i, 12.0, NOW) for i in "abc"])
     losses = book.losses(release)
     assert not losses.paired

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from tests.answered import answered
 from treadle.errors import Conflict, NotFound
-from treadle.ledger import Feedback, Ledger, Prediction
+from treadle.ledger import Feedback, Ledger
 from treadle.ledger.audit import last as audit
 from treadle.ledger.set_aside import batches, drop, release
 from treadle.project import Project
@@ -24,8 +25,8 @@ def give(ledger, key, n, wrong, at=NOW - timedelta(hours=5), seed=0, numbers=Fal
     """`n` labels of a key at one moment; a share `wrong` of them contradicts the model."""
     rng = np.random.default_rng([seed, n])
     name = f"{key}{at:%m%d%H}"
-    ledger.add_predictions(
-        [Prediction(f"{name}-{i}", "m", 1, at, "{}", '{"prediction": %s}' % (10.0 if numbers else '"yes"')) for i in range(n)]
+    ledger.add_entries(
+        [answered(f"{name}-{i}", "m", 1, at, "{}", '{"prediction": %s}' % (10.0 if numbers else '"yes"')) for i in range(n)]
     )  # fmt: skip
     if numbers:
         labels = np.where(rng.random(n) < wrong, -10.0, 10.0) + rng.normal(0, 1, n)
@@ -113,7 +114,7 @@ def test_honest_keys_are_hardly_ever_suspected():
 
 def test_labels_dated_in_the_future_are_set_aside(ledger):
     moment = datetime.now(UTC)
-    ledger.add_predictions([Prediction(f"p{i}", "m", 1, moment, "{}", '{"prediction": "yes"}') for i in range(2)])
+    ledger.add_entries([answered(f"p{i}", "m", 1, moment, "{}", '{"prediction": "yes"}') for i in range(2)])
     ledger.add_feedback("m", [Feedback("p0", "yes", moment), Feedback("p1", "yes", moment + timedelta(days=30))])
     assert examine(ledger, PROJECT, moment).reasons == (FUTURE,)
     assert [row.id for row in ledger.labelled("m")] == ["p0"]

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.promote import describe_challenger, settle_challenger
-from treadle.ledger import Feedback, Ledger, Prediction, Releases, ShadowAnswer, Version
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger, Releases, ShadowAnswer, Version
 from treadle.promotion.live import live_quality, say_live
 from treadle.promotion.release import Rules
 
@@ -32,11 +33,8 @@ def shadowed(ledger, miss, rows=120):
     book = Releases(ledger)
     release = book.start("shop", 2, "shadow", RULES)
     ids = [f"p{i}" for i in range(rows)]
-    ledger.add_predictions(
-        [
-            Prediction(id_, "shop", 1, NOW - timedelta(hours=i), "{}", '{"prediction": 11.0}')
-            for i, id_ in enumerate(ids)
-        ]
+    ledger.add_entries(
+        [answered(id_, "shop", 1, NOW - timedelta(hours=i), "{}", '{"prediction": 11.0}') for i, id_ in enumerate(ids)]
     )
     answers = [ShadowAnswer(id_, json.dumps({"prediction": 10.0 + miss + 0.01 * i})) for i, id_ in enumerate(ids)]
     book.add_shadow_answers(release, answers)

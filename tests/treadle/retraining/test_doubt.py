@@ -9,7 +9,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from benchmarks.steps import run
-from treadle.ledger import Feedback, Ledger, Prediction, Version
+from tests.answered import answered
+from treadle.ledger import Feedback, Ledger, Version
 from treadle.ledger.set_aside import put_aside, release
 from treadle.project import Project
 from treadle.retraining.doubt import fresh_for_step
@@ -42,7 +43,7 @@ def give(ledger, key, labels, wrong, since=WON):
     ids = [f"{key}-{since:%d}-{i}" for i in range(labels)]
     times = [since + timedelta(minutes=i + 1) for i in range(labels)]
     answer = json.dumps({"prediction": "yes"})
-    ledger.add_predictions([Prediction(id_, "m", 1, at, "{}", answer) for id_, at in zip(ids, times, strict=True)])
+    ledger.add_entries([answered(id_, "m", 1, at, "{}", answer) for id_, at in zip(ids, times, strict=True)])
     said = rng.permutation(["no"] * round(wrong * labels) + ["yes"] * (labels - round(wrong * labels)))
     given = [Feedback(id_, str(label), at) for id_, label, at in zip(ids, said, times, strict=True)]
     ledger.add_feedback("m", given, key_id=key)
@@ -95,7 +96,7 @@ def test_a_key_whose_labels_are_set_aside_is_in_doubt_until_a_person_has_said_so
 
 def test_one_key_alone_is_compared_with_nobody(ledger):
     give(ledger, None, 200, 0.6)
-    ledger.add_predictions([Prediction("late", "m", 1, WON, "{}", '{"prediction": "yes"}')])
+    ledger.add_entries([answered("late", "m", 1, WON, "{}", '{"prediction": "yes"}')])
     ledger.add_feedback("m", [Feedback("late", "yes", datetime.now(UTC) + timedelta(days=9))])
     assert examine(ledger, PROJECT, NOW).labels == 1  # a date from a wrong clock is nobody's lie
     assert (fresh(ledger).labels, fresh(ledger).doubts) == (200, {})

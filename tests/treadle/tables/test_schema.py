@@ -28,6 +28,15 @@ def test_a_schema_comes_back_as_it_went(schema, tmp_path):
     assert "naïve Größe" in path.read_text(encoding="utf-8")
 
 
+def test_a_schema_of_before_is_read(schema, tmp_path):
+    """Its columns said whether numbers have thousands separators."""
+    path = tmp_path / "schema.json"
+    schema.save(path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"missing": [],', '"missing": [], "thousands": false,'))
+    assert "thousands" in path.read_text(encoding="utf-8")
+    assert Schema.load(path) == schema
+
+
 def test_an_unknown_column_suggests_the_nearest(schema):
     assert schema.column("boolean").kind == "boolean"
     with pytest.raises(NotFound, match="Did you mean 'boolean'"):

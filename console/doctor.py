@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from treadle.settings import CHECKOUT, Settings
 
 PACKAGES = ("console", "flows", "serving", "tasks", "treadle")
 LEAST_FREE_GB, ENOUGH_FREE_GB = 1.0, 5.0
+PLANNED_AFTER = timedelta(minutes=3)
 
 Finding = dict[str, Any]
 """`what` was looked at, `state` (good, note, bad), `detail` in plain words, and the command that would `mend` it."""
@@ -35,6 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
         _projects,
         _services,
         _deployments,
+        _schedules,
         _ledger,
         _aliases,
         _governors,
@@ -173,6 +176,31 @@ def _deployments(settings: Settings) -> Iterator[Finding]:
         yield _bad("deployments", f"Prefect does not know {', '.join(missing)}", "treadle down; treadle up --detach")
     else:
         yield _good("deployments", f"{len(found)} in Prefect")
+
+
+def _schedules(settings: Settings) -> Iterator[Finding]:
+    """Whether Prefect plans runs for every schedule that is on, as it does within a minute."""
+    if not platform.is_up(settings):
+        return
+    url = f"{settings.prefect_url}/api"
+    scheduled = [found for found in health.fetch(f"{url}/deployments/filter", {"limit": 200}) if _is_scheduled(found)]
+    for found in scheduled:
+        asked = {
+            "deployments": {"id": {"any_": [found["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "limit": 1,
+        }
+        if not health.fetch(f"{url}/flow_runs/filter", asked):
+            flow, log = found["entrypoint"].rpartition(".")[2], settings.state_dir / "logs" / "prefect.log"
+            said = f"the schedule of {flow} is on, and Prefect plans no run of it; its log says why: {log}"
+            yield _bad(f"schedules of {found['name']}", said, "treadle down; make install; treadle up --detach")
+    yield _good("schedules", f"{len(scheduled)} deployments run by the clock")
+
+
+def _is_scheduled(deployment: dict[str, Any]) -> bool:
+    """Whether a deployment has had a schedule for so long that runs of it must be planned."""
+    age = datetime.now(UTC) - datetime.fromisoformat(deployment["updated"].replace("Z", "+00:00"))
+    return age > PLANNED_AFTER and any(schedule["active"] for schedule in deployment["schedules"])
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import psutil
@@ -58,10 +59,18 @@ def _path(home):
 
 
 def ask(settings, path, body=None):
+    """What Prefect says; it answers 503 while its database is locked, and asks its clients to come again."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{settings.prefect_url}/api/{path}", data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        return json.loads(reply.read())
+    for _ in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            time.sleep(0.5)
+    raise AssertionError("Prefect's database stays locked")
 
 
 def wait_until(condition, seconds):
@@ -71,6 +80,10 @@ def wait_until(condition, seconds):
             return found
         time.sleep(0.3)
     raise AssertionError(f"not within {seconds} s")
+
+
+def runs_planned(settings):
+    return ask(settings, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
 
 
 def states(home):
@@ -114,6 +127,8 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
     assert active == {3600.0}, (
         "only ready models are looked at: nothing is watched or retrained before there is a champion"
     )
+    planned = wait_until(lambda: [run for run in runs_planned(settings) if run["auto_scheduled"]], 120)
+    assert {run["flow_id"] for run in planned} == {ask(settings, "flows/name/watch-ready")["id"]}
     automations = {found["name"] for found in ask(settings, "automations/filter", {})}
     assert automations == {"treadle: retrain shop when asked", "treadle: a silent run has crashed"}
 

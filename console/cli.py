@@ -190,8 +190,12 @@ def promote(
 
     with answering() as answer:
         from console import versions
+        from console.platform import redeploy
 
-        give(answer, versions.promote(_settings(), name, version), json, pairs)
+        settings = _settings()
+        promoted = versions.promote(settings, name, version)
+        redeploy(settings)
+        give(answer, promoted, json, pairs)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 
 from tasks.promote import describe_challenger, settle_challenger
+from tasks.schedules import turn_schedules_on
 
 
 class Approval(RunInput):
@@ -38,4 +39,6 @@ def promote(project: str, version: int) -> dict[str, Any]:
         timeout=7 * 24 * 3600,
         key=f"approve-{version}",
     )
-    return settle_challenger(project, version, question.expected, answer.approve, answer.comment)
+    settled = settle_challenger(project, version, question.expected, answer.approve, answer.comment)
+    turn_schedules_on(project)
+    return settled

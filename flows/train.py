@@ -13,6 +13,7 @@ from tasks.label import label_data
 from tasks.load import load_data
 from tasks.promote import promote_model
 from tasks.register import register_model
+from tasks.schedules import turn_schedules_on
 from tasks.slot import taken_once
 from tasks.split import split_data
 from tasks.tune import tune_families
@@ -56,4 +57,5 @@ def train(
         scores = evaluate_model(turn, rows, rehearsal)
         version = register_model(turn, rows, rehearsal, scores)
         verdict = promote_model(turn, rows, version)
+        turn_schedules_on(project)
         return report_turn(turn, rows, parts, best, version, verdict)

@@ -46,7 +46,9 @@ def treadle(home):
 def platform(home, treadle):
     treadle("init", "toy", "--from", str(home / "toy.csv"), "--target", "y")
     path = home / "projects/toy/project.yaml"
-    path.write_text(path.read_text() + "promote: {approval: human}\ntune: {trials: 3, minutes: 1, workers: 1}\n")
+    path.write_text(
+        path.read_text() + "promote: {approval: human}\nwatch: {every: 2m}\ntune: {trials: 3, minutes: 1, workers: 1}\n"
+    )
     treadle("up", "--detach", "--auto-ports")
     yield Settings(home=home)
     treadle("down")
@@ -83,6 +85,13 @@ def test_a_challenger_waits_for_a_person_and_holds_nothing(platform, treadle):
     assert champion.version == summary["version"]
     wait_for(lambda: [d for d in ledger.last_decisions("toy") if "looks right" in d.reason])
     wait_for(lambda: httpx.get(f"{platform.api_url}/v1/models/toy").status_code == 200)
+
+
+def test_the_clock_watches_what_a_person_has_promoted(platform):
+    """Nobody starts this run: the schedule was off until there was a champion, and is on since."""
+    (watched, *_) = wait_for(lambda: runs_of(platform, "watch", "COMPLETED"), 400)
+    assert watched["auto_scheduled"]
+    assert Ledger.open(platform).last_verdicts("toy")
 
 
 def test_a_worker_killed_in_a_train_is_seen_and_the_next_train_goes_on(platform, treadle):

@@ -38,12 +38,22 @@ def as_record(value: Any) -> dict[str, Any]:
 
 def initialised(name: str, made: dict[str, Any]) -> str:
     """What `init` inferred."""
-    columns = [as_record(column) for column in made.get("columns", [])]
-    lines = [f"{made.get('project_path')}: {made.get('problem')}, time column {made.get('time') or 'none'}."]
-    if columns:
-        lines += ["", table(columns, list(columns[0]))]
-    lines += [f"Ignored: {column} ({reason})" for column, reason in dict(made.get("ignored") or {}).items()]
-    return "\n".join([*lines, "", f"Next: treadle train {name}"])
+    columns = [as_record(column) for column in made["columns"]]
+    classes = f" ({made['classes']} classes)" if made["classes"] else ""
+    lines = [
+        f"{made['project_path']}: {made['problem']} of '{made['target']}'{classes}, {made['rows']:,} rows.",
+        f"The rows were copied to {made['data_path']}; that file is read from now on.",
+        "",
+        table(columns, list(columns[0])),
+    ]
+    lines += [f"Ignored: {column} ({reason})" for column, reason in made["ignored"].items()]
+    if made["time"]:
+        lines += [
+            f"Time: {made['time']}. The newest rows judge the model. If it does not say when a row happened, remove data.time."
+        ]
+    return "\n".join(
+        [*lines, "", f"What is wrong here: mend it in project.yaml (data.types). Next: treadle train {name}"]
+    )
 
 
 def addresses(rows: list[dict[str, Any]]) -> str:

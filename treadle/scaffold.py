@@ -18,7 +18,7 @@ from treadle.project import Data, check_name
 from treadle.settings import Settings
 from treadle.tables.data import infer_schema, read_table
 from treadle.tables.inference import no_column
-from treadle.tables.schema import FEATURE_KINDS, Schema
+from treadle.tables.schema import FEATURE_KINDS, Column, Schema
 from treadle.tables.values import as_text, plain_number
 
 MOST_CLASSES = 20
@@ -33,13 +33,19 @@ class Inferred:
 
     Attributes:
         project_path: The project file.
+        data_path: The project's copy of the table, which it learns from; the file that was given is not read again.
+        target: The column to predict.
+        classes: How many values the target has; `None` for numbers.
         time: The column of event times, if one looks like it.
         ignored: Columns that models will not see, and why.
         columns: Name, kind, missing and an example of each column.
     """
 
     project_path: str
+    data_path: str
     problem: str
+    target: str
+    classes: int | None
     time: str | None
     ignored: dict[str, str]
     columns: list[dict[str, Any]]
@@ -82,7 +88,15 @@ def init_project(name: str, source: Path, target: str, settings: Settings) -> In
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Inferred(
-        str(folder / "project.yaml"), problem, time, _left_out(schema), [_row(c) for c in schema.columns], len(raw)
+        project_path=str(folder / "project.yaml"),
+        data_path=str(folder / "data" / source.name),
+        problem=problem,
+        target=target,
+        classes=len(schema.classes) if schema.classes else None,
+        time=time,
+        ignored=_left_out(schema),
+        columns=[_row(column, raw[column.name]) for column in schema.columns],
+        rows=len(raw),
     )
 
 
@@ -145,14 +159,21 @@ def _left_out(schema: Schema) -> dict[str, str]:
     return {c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target}
 
 
-def _row(column: Any) -> dict[str, Any]:
-    shown = "" if column.example is None else str(column.example)
+def _row(column: Column, values: pd.Series) -> dict[str, Any]:
+    example = column.example
+    if isinstance(example, float) and example.is_integer():
+        example = int(example)
+    shown = "" if example is None else str(example)
     return {
         "column": column.name,
         "kind": column.kind,
-        "missing": "some" if column.nullable else "none",
+        "missing": _share(as_text(values, column.missing).isna().mean()),
         "example": shown if len(shown) <= 30 else f"{shown[:29]}…",
     }
+
+
+def _share(share: float) -> str:
+    return "none" if not share else "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
 def _yaml(name: str, problem: str, source: str, target: str, time: str | None) -> str:

@@ -1,5 +1,7 @@
 """`treadle init` makes a whole project of a table, or nothing and one line that says why."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,10 +46,21 @@ def test_a_project_of_a_table_is_whole(rich, write, settings):
     assert (inferred.problem, project.problem) == (CLASSES, CLASSES)
     assert (inferred.time, project.data.time) == ("when", "when")
     assert set(inferred.ignored) == {"order_id", "note", "country"}
-    assert inferred.rows == 600
+    assert (inferred.rows, inferred.target, inferred.classes) == (600, "churned", 2)
+    assert Path(inferred.data_path).read_bytes() == source.read_bytes()
     assert [row["column"] for row in inferred.columns] == list(rich.columns)
     assert (project.folder / "data/orders.csv").read_bytes() == source.read_bytes()
     assert sorted(p.name for p in project.folder.iterdir()) == ["data", "project.yaml", "schema.json"]
+
+
+def test_columns_say_how_much_is_missing_and_whole_numbers_have_no_point(write, settings):
+    x, y = np.arange(200) * 3.0, np.arange(200) * 1.5
+    table = pd.DataFrame({"x": x, "gaps": [*([None] * 180), *range(20)], "hole": [None, *(x[1:] / 7)], "y": y})
+    columns = {row["column"]: row for row in init_project("orders", write(table), "y", settings).columns}
+    assert {name: row["missing"] for name, row in columns.items()} == {
+        "x": "none", "gaps": "90 %", "hole": "under 1 %", "y": "none",
+    }  # fmt: skip
+    assert columns["gaps"]["example"] == "0"
 
 
 def test_what_init_wrote_needs_no_second_inference(rich, write, settings):

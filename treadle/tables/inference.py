@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%m/%d/%y",
                 "%d/%m/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%Y-%m", "%b %Y",
                 "%B %Y", "%m/%Y")  # fmt: skip
-TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+TIME_FORMATS = ("", *(between + clock for between in (" ", ", ") for clock in CLOCKS))
 DATE_LIKE = re.compile(
     r"^(\w{3,9},? )?(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([^.\d]|$)"
     r"|\d{4}-\d{2}$|\d{1,2}/\d{4}$"

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import re
+import shlex
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,9 @@ from treadle.errors import BadData, NotFound, nearest
 RESERVED = re.compile(r"^__\w+__$")
 """Names such as `__row__`: Treadle's own columns."""
 SQL_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb", "snowflake")
-DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?")
+DECIMAL_COMMA = re.compile(r"[+-]?([$€£¥]\s?)?[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?(\s?[%$€£¥])?")
+SURELY_DECIMAL = r",(?:\d{1,2}|\d{4,})\D*$"  # 12,5 and 12,50; 12,500 may be thousands
+MOST_WORDS = 0.5
 MAX_FIELD = 1 << 30
 
 
@@ -129,7 +132,7 @@ def _read_csv(source: str, content: bytes) -> pd.DataFrame:
         raise BadData(f"{source} is not a table: {_line(error)}") from error
     if len(header) == frame.shape[1]:  # pandas renames what is there twice; the file's own names decide
         frame = frame.set_axis(header, axis=1)
-    return _with_points(frame) if separator == ";" else frame
+    return _with_points(frame, separator)
 
 
 def _decode(source: str, content: bytes) -> str:
@@ -138,9 +141,8 @@ def _decode(source: str, content: bytes) -> str:
     Raises:
         BadData: It is binary or not UTF-8; the message names the byte, its line, and the command that mends it.
     """
-    name = Path(source).name
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BadData(f"{source} is UTF-16. Save it as UTF-8, for example: iconv -f utf-16 -t utf-8 {name}")
+        raise BadData(f"{source} is UTF-16. Save it as UTF-8, for example: {_recoded(source, 'utf-16')}")
     if b"\x00" in content:
         raise BadData(f"{source} is not a text file: it holds a zero byte.")
     try:
@@ -149,8 +151,15 @@ def _decode(source: str, content: bytes) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadData(
             f"{source} is not UTF-8: line {line} has the byte 0x{content[error.start]:02x}. "
-            f"Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {name}"
+            f"Save it as UTF-8, for example: {_recoded(source, 'cp1252')}"
         ) from error
+
+
+def _recoded(source: str, encoding: str) -> str:
+    """The command that writes the file as UTF-8. What is not UTF-8 comes from Windows nearly always, where 0x80 is €."""
+    path = Path(Path(source).name if "://" in source else source)
+    copy = path.with_stem(f"{path.stem}-utf8")
+    return f"iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(copy))}"
 
 
 def _separator(text: str) -> str:
@@ -183,14 +192,28 @@ def _check_lines(source: str, text: str, separator: str) -> list[str]:
     return header
 
 
-def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
-    """Files that separate by `;` may write 1.234,5: rewrite the columns in which every value is such a number."""
+def _with_points(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
+    """Rewrite 1.234,5 as 1234.5 in the columns that write numbers so; words such as `k.A.` between them stay.
+
+    Where `;` separates, every comma in a number is a decimal one. Elsewhere some number must have other than three digits
+    behind it, since 1,234 may be thousands.
+    """
     changed = {}
     for position, name in enumerate(frame.columns):
         values = frame.iloc[:, position].str.strip()
-        filled = values[values != ""]
-        if filled.str.contains(",", regex=False).any() and filled.str.fullmatch(DECIMAL_COMMA).all():
-            changed[name] = values.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        commas = values.str.contains(",", regex=False)
+        if not commas.any():
+            continue
+        numbers = values.str.fullmatch(DECIMAL_COMMA)
+        words = ~numbers & (values != "")
+        if (
+            (numbers & commas).any()
+            and not values[words].str.contains(r"\d").any()
+            and words.sum() <= MOST_WORDS * (words | numbers).sum()
+            and (separator == ";" or values[numbers].str.contains(SURELY_DECIMAL).any())
+        ):
+            points = values.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            changed[name] = values.mask(numbers, points)
     return frame.assign(**changed)
 
 

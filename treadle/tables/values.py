@@ -120,6 +120,11 @@ def parse_times(text: pd.Series, form: str | None) -> pd.Series:
 
 def _read_times(text: pd.Series, form: str) -> pd.Series:
     times = pd.to_datetime(text, format=form, errors="coerce", utc=True)
+    dotted = text.str.match(r"\d{1,2}\.\d{1,2}\.")
+    if form == MIXED and dotted.any():  # whoever writes dots writes the day first; pandas takes it for the month
+        times = times.mask(
+            dotted, pd.to_datetime(text.where(dotted), format=form, errors="coerce", utc=True, dayfirst=True)
+        )
     return times.astype("datetime64[us, UTC]").dt.tz_localize(None)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import sqlite3
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,43 @@ def test_numbers_of_full_precision_are_read_exactly():
     np.testing.assert_array_equal(convert(text, column), numbers)
 
 
+def prices(tmp_path, written, separator=";"):
+    """The column `x` of a file that has it beside another, read and understood."""
+    path = tmp_path / "prices.csv"
+    pd.DataFrame({"x": (list(written) * 60)[:60], "y": "a"}).to_csv(path, sep=separator, index=False)
+    return infer_column(read_table(str(path))["x"])
+
+
+@pytest.mark.parametrize(
+    ("separator", "written", "kind", "low", "high"),
+    [
+        (";", ["1.234,5", "12"], "number", 12.0, 1234.5),
+        (";", ["1,234", "2,5"], "number", 1.234, 2.5),
+        (";", [*(f"{n},25" for n in range(1, 14)), "k.A."], "number", 1.25, 13.25),
+        (";", ["1.299,00 €", "12,50 €"], "number", 12.5, 1299.0),
+        (";", ["12,5 %", "3,25 %"], "number", 3.25, 12.5),
+        (",", ["102,60", "4.009,20", ""], "number", 102.6, 4009.2),
+        ("\t", ["102,60", "-3,5"], "number", -3.5, 102.6),
+        (",", ["1,234", "12"], "integer", 12.0, 1234.0),  # thousands
+        (",", ["1,234.50", "12.25"], "number", 12.25, 1234.5),
+        (";", ["12,5 kg", "3,5 kg"], "category", None, None),
+        (";", ["3,5", "no", "yes", "perhaps"], "category", None, None),
+        (";", ["1,2", "1,2,3"], "category", None, None),
+    ],
+)
+def test_commas_in_numbers_are_read_as_they_are_meant(tmp_path, separator, written, kind, low, high):
+    column = prices(tmp_path, written, separator)
+    assert (column.kind, column.low, column.high) == (kind, low, high)
+
+
+def test_a_file_of_windows_is_written_anew_by_the_command_that_the_error_names(tmp_path):
+    (tmp_path / "my prices.csv").write_bytes("Preis (€);y\n1;2\n".encode("cp1252"))
+    with pytest.raises(BadData, match="is not UTF-8") as caught:
+        read_table(str(tmp_path / "my prices.csv"))
+    subprocess.run(str(caught.value).partition("for example: ")[2], shell=True, check=True)
+    assert list(read_table(str(tmp_path / "my prices-utf8.csv"))) == ["Preis (€)", "y"]
+
+
 # -- inference --------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +182,7 @@ def test_numbers_of_full_precision_are_read_exactly():
         (["2024-01-31", "2024-02-29"], "d", "datetime", {"format": None}),
         (["2024-01-31T10:00:00Z", "2024-02-29T11:30:00+02:00"], "d", "datetime", {"format": None}),
         (["31.01.2024", "29.02.2024"], "d", "datetime", {"format": "%d.%m.%Y"}),
+        (["31.01.2024, 10:15", "29.02.2024, 00:00"], "d", "datetime", {"format": "%d.%m.%Y, %H:%M"}),
         (["1/31/2024", "2/29/2024"], "d", "datetime", {"format": "%m/%d/%Y"}),
         (["31/01/2024 10:15", "29/02/2024 00:00"], "d", "datetime", {"format": "%d/%m/%Y %H:%M"}),
         (["Jan 31, 2024", "Feb 29, 2024"], "d", "datetime", {"format": "%b %d, %Y"}),
@@ -183,6 +222,13 @@ def test_a_text_again_and_again_among_numbers_means_missing_and_once_is_a_slip()
     once = infer_column(pd.Series([*numbers, "unknown"], name="size", dtype="str"))
     assert (often.kind, often.missing, often.nullable) == ("number", ("unknown",), True)
     assert (once.kind, once.missing, once.nullable) == ("number", (), False)
+
+
+def test_dates_with_dots_have_the_day_first_however_they_are_written():
+    written = ["05.01.2024", "6.1.2024 08:00", "07.01.24, 8:00", "2024-01-08"]
+    column = infer_column(series(written, "d"))
+    assert column.format == "mixed"
+    assert [time.day for time in convert(series(written, "d", 4), column)] == [5, 6, 7, 8]
 
 
 def test_people_have_the_last_word():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 import urllib.error
 import urllib.request
@@ -128,15 +129,33 @@ class Client:
         raise Unavailable(f"The job {name} did not end within {timeout_s:g} seconds.")
 
     def predict(
-        self, project: str, rows: Sequence[Mapping[str, Any]], ids: Sequence[str] | None = None
+        self,
+        project: str,
+        rows: Any,
+        ids: Sequence[str] | None = None,
+        at: str | Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Predictions of a project's champion, one a row, with their ids."""
-        body = {"rows": list(rows)} | ({"ids": list(ids)} if ids is not None else {})
+        """Predictions of a project's champion, one a row, with their ids.
+
+        Args:
+            project: Its name.
+            rows: Mappings of column to value, or a pandas DataFrame. NaN means that a value is not known.
+            ids: Your own ids, one a row.
+            at: The event time of all rows, or one each; now when left out.
+
+        Raises:
+            Refused: The service says no.
+            Unavailable: It cannot be reached.
+        """
+        records = rows.to_dict("records") if hasattr(rows, "columns") else rows
+        body: dict[str, Any] = {"rows": [{name: _cell(value) for name, value in row.items()} for row in records]}
+        body |= {"ids": list(ids)} if ids is not None else {}
+        body |= {"at": at if isinstance(at, str) else list(at)} if at is not None else {}
         return list(self._ask("POST", f"/v1/models/{project}/predict", body)["predictions"])
 
     def feedback(self, project: str, labels: Mapping[str, Any]) -> dict[str, int]:
         """Give labels by prediction id; how many were new, and how many were there."""
-        rows = [{"id": name, "label": label} for name, label in labels.items()]
+        rows = [{"id": name, "label": _cell(label)} for name, label in labels.items()]
         return dict(self._ask("POST", f"/v1/models/{project}/feedback", {"labels": rows}))
 
     def _ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
@@ -173,6 +192,15 @@ def _plain(given: Any) -> Any:
     if isinstance(given, Mapping):
         return {name: _plain(value) for name, value in given.items()}
     return given
+
+
+def _cell(value: Any) -> Any:
+    """A value of a table as JSON has it: times in ISO 8601, NumPy's kinds as Python's, what is missing as null."""
+    if type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return _cell(value.item()) if hasattr(value, "item") else value
 
 
 def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:

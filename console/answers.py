@@ -51,9 +51,8 @@ def initialised(name: str, made: dict[str, Any]) -> str:
         lines += [
             f"Time: {made['time']}. The newest rows judge the model. If it does not say when a row happened, remove data.time."
         ]
-    return "\n".join(
-        [*lines, "", f"What is wrong here: mend it in project.yaml (data.types). Next: treadle train {name}"]
-    )
+    hint = "If a kind is wrong, name the right one in project.yaml (data.types)."
+    return "\n".join([*lines, "", hint, f"Next: treadle train {name}"])
 
 
 def addresses(rows: list[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from treadle.learning.split import LEAST_TO_LEARN, MIN_ROWS
 from treadle.project import Data, check_name
 from treadle.settings import Settings
 from treadle.tables.data import infer_schema, read_table
-from treadle.tables.inference import no_column
+from treadle.tables.inference import DATE_LIKE, no_column
 from treadle.tables.schema import FEATURE_KINDS, Column, Schema
 from treadle.tables.values import as_text, plain_number
 
@@ -156,7 +156,9 @@ def _left_out(schema: Schema) -> dict[str, str]:
         "text": "free text: tabular models do not read it",
         "constant": "it has only one value",
     }
-    return {c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target}
+    said = {c.name: reasons[c.kind] for c in schema.columns if c.kind not in FEATURE_KINDS and c.name != schema.target}
+    unread = [c.name for c in schema.columns if c.name in said and DATE_LIKE.match(str(c.example or ""))]
+    return said | dict.fromkeys(unread, "it looks like times that are not read; write them as 2024-12-31 14:30")
 
 
 def _row(column: Column, values: pd.Series) -> dict[str, Any]:

@@ -129,6 +129,12 @@ def test_dates_that_are_no_event_are_not_the_time(write, settings):
     assert init_project("orders", write(times(contract_end=dates)), "y", settings).time is None
 
 
+def test_times_that_are_not_read_are_no_free_text(write, settings):
+    stamps = pd.date_range("2024-01-01", periods=200, freq="h").strftime("%Y-%m-%d %H:%M CET")
+    ignored = init_project("orders", write(times(when=stamps)), "y", settings).ignored
+    assert "looks like times that are not read" in ignored["when"]
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 

@@ -93,9 +93,10 @@ def _read_column(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Serie
         return converted, pd.Series(dtype="str")
     lost = as_text(values[gaps], column.missing).dropna()
     if len(lost) > 0.5 * (len(values) - int(gaps.sum()) + len(lost)):
+        way = "write its times as 2024-12-31T14:30:00+01:00" if column.kind == "datetime" else "mend the table"
         raise BrokenTable(
             f"The column '{column.name}' should be {column.kind}, but most of its values are not, such as "
-            f"'{lost.iloc[0][:40]}'. Mend the table, or say its kind under data.types."
+            f"'{lost.iloc[0][:40]}'; {way}, or say its kind under data.types."
         )
     return converted, lost
 

@@ -123,7 +123,7 @@ def _unpack(source: str, content: bytes) -> bytes:
 
 
 def _read_csv(source: str, content: bytes) -> pd.DataFrame:
-    text = _decode(source, content)
+    text = re.sub(r"\Asep=.\r?\n", "", _decode(source, content))  # a line of Excel's; the header says it as well
     separator = "\t" if Path(source.lower().removesuffix(".gz")).suffix == ".tsv" else _separator(text)
     header = _check_lines(source, text, separator)
     try:

@@ -84,6 +84,7 @@ def test_one_table_in_every_format_is_one_table(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "semicolon.csv").write_text(frame.to_csv(index=False, sep=";"), encoding="utf-8")
+    (tmp_path / "excel.csv").write_bytes(b"sep=;\r\n" + frame.to_csv(index=False, sep=";").encode())
     (tmp_path / "a.tsv").write_text(frame.to_csv(index=False, sep="\t"), encoding="utf-8")
     (tmp_path / "crlf.csv").write_bytes(text.replace("\n", "\r\n").encode())
     frame.to_parquet(tmp_path / "a.parquet")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="treadle",
-    help="The machine-learning platform of a small team. `COMMAND --help` says more.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -37,6 +36,23 @@ Name = Annotated[str, typer.Argument(help="The project: a folder in projects/.",
 At = Annotated[str | None, typer.Option(help="Event time, ISO 8601; now, when left out.", metavar="TIME")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
 Deployed = Annotated[bool, typer.Option("--deployed", help="Run in the platform's worker instead of here.")]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from treadle import __version__
+
+        typer.echo(f"treadle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_all(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True, hidden=True)
+    ] = False,
+) -> None:
+    """The machine-learning platform of a small team. `COMMAND --help` says more."""
 
 
 @app.command()
@@ -178,7 +194,9 @@ def models(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
         from console import versions
 
         rows = versions.list_versions(_settings(), name)
-        give(answer, rows, json, lambda rows: table(rows, ["name", "version", "aliases", "metrics", "run_id"]))
+        none = f"No version yet. `treadle train {name or 'NAME'}` makes one."
+        columns = ["name", "version", "aliases", "metrics", "run_id"]
+        give(answer, rows, json, lambda rows: table(rows, columns) if rows else none)
 
 
 @app.command()

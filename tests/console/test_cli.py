@@ -72,6 +72,18 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_version_is_said_as_people_ask_for_it(home):
+    from treadle import __version__
+
+    assert run(home, "--version").stdout == f"treadle {__version__}\n"
+
+
+def test_models_before_the_first_train_says_what_makes_one(home):
+    done = run(home, "models", "shop")
+    assert (done.returncode, done.stdout) == (0, "No version yet. `treadle train shop` makes one.\n")
+    assert json.loads(run(home, "models", "--json").stdout) == []
+
+
 def test_status_while_down_is_one_json_value(home):
     done = run(home, "status", "--json")
     assert done.returncode == 0

@@ -68,13 +68,14 @@ def addresses(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def trained(summary: dict[str, Any]) -> str:
-    """One turn of the wheel, in the words of its page in the Prefect UI."""
+def trained(summary: dict[str, Any], url: str | None) -> str:
+    """One turn of the wheel, in the words of its page in the Prefect UI; `url` is the running service's."""
     from treadle.pages.turn import in_words
 
     name = summary["project"]
     said = [f"{name}: {summary['decision']}", "", summary["reason"], "", pairs(in_words(summary))]
-    return "\n".join([*said, "", f"Next: treadle up, then the console; or treadle models {name}"])
+    place = f"{url}/ is the console, {url}/docs the API." if url else "Next: treadle up, then the console"
+    return "\n".join([*said, "", f"{place}; or treadle models {name}"])
 
 
 def watched(look: dict[str, Any]) -> str:

@@ -149,13 +149,14 @@ def train(
     from console.output import answering, give
 
     with answering() as answer:
-        from console.platform import redeploy
+        from console.platform import is_up, redeploy
 
         settings = _settings()
         arguments = {"trials": trials, "minutes": minutes, "at": at}
         summary = _run_flow(settings, "train", name, arguments, deployed)
         redeploy(settings)
-        give(answer, summary, json, answers.trained)
+        url = settings.api_url if is_up(settings) else None
+        give(answer, summary, json, lambda summary: answers.trained(summary, url))
 
 
 @app.command()

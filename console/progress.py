@@ -15,7 +15,7 @@ from treadle.errors import TreadleError
 BEGUN = time.monotonic()
 CEREMONY = (
     "Finished in state", "Beginning flow run", "Beginning subflow", "View at", "Created ", "Still processing items",
-    "Downloading flow code", "Worker ", "Flow run '",
+    "Downloading flow code", "Worker ", "Flow run '", "Crash detected!",
 )  # fmt: skip
 """Beginnings of Prefect's own messages that say nothing to a person who waits."""
 ENVIRONMENT = {

@@ -38,6 +38,8 @@ def run_here(settings: Settings, flow: str, arguments: dict[str, Any]) -> dict[s
         TreadleError: What the flow itself raised.
     """
     os.environ.update(ENVIRONMENT)
+    alone = "" if is_up(settings) else " with a Prefect server of its own, since the platform is down"
+    say(f"Starting {flow} of {arguments['project']}{alone} …")
     with prefect_server(settings) as url:
         function: Callable[..., Any] = getattr(importlib.import_module(f"flows.{flow}"), flow)
         logging.getLogger("httpx").setLevel(logging.WARNING)

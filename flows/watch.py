@@ -42,5 +42,5 @@ def watch(project: str, at: str | None = None) -> dict[str, Any]:
         verdict = judge_window(project, at)
         quality = follow_quality(project, at, verdict)
         decision = decide_retrain(project, at, verdict | quality)
-        page = report_watch(project, at, probation | steps | verdict | quality | decision)
+        page = report_watch(project, probation | steps | verdict | quality | decision)
         return labels | probation | steps | verdict | quality | decision | page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,4 +91,4 @@ def label_data(turn: Turn, rows: Rows) -> Rows:
         ),
         description=f"{len(labelled):,} labelled rows",
     )
-    return Rows(snapshot(labelled, settings, project.name), len(labelled), digest(labelled), rows.quarantined)
+    return replace(rows, path=snapshot(labelled, settings, project.name), rows=len(labelled), digest=digest(labelled))

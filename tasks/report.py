@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from treadle.pages.look import FOLDER, in_words, moment, page_address, page_name
 from treadle.pages.look_page import render_look
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
-from treadle.retraining.turn import parse_moment
 from treadle.settings import Settings
 from treadle.tables.schema import Column, Schema
 from treadle.window import features_of
@@ -41,8 +40,12 @@ DRAWN = ("number", "integer", "boolean", "category")
 
 
 @step("report watch", retries=2)
-def report_watch(name: str, at: str | None, look: dict[str, Any]) -> dict[str, Any]:
+def report_watch(name: str, look: dict[str, Any]) -> dict[str, Any]:
     """Write the look's page, link it from Prefect and MLflow, and tell whoever is to be told.
+
+    Args:
+        name: The project.
+        look: What the steps before say; its `at` is that of the verdict in the ledger, so that all find the page.
 
     Returns:
         `page`, its path; `since`: as of which look, and for how many in a row, the verdict is what it is; `alert`, the
@@ -51,7 +54,7 @@ def report_watch(name: str, at: str | None, look: dict[str, Any]) -> dict[str, A
     settings = Settings()
     project = load_project(name, settings)
     ledger = Ledger.open(settings)
-    at_moment = parse_moment(at) or datetime.now(UTC)
+    at_moment = datetime.fromisoformat(look["at"])
     past = [row for row in ledger.last_verdicts(name, MOST_LOOKS) if row.at != at_moment]
     look = look | {"since": since_when(look.get("verdict"), past, at_moment)}
     page = write_page(settings, ledger, project, look, at_moment, past)

@@ -147,6 +147,7 @@ def report_turn(
             "holdout": parts.holdout,
             "quarantined": rows.quarantined,
         },
+        "findings": list(rows.findings),
         "trials": {"done": best.done, "pruned": best.pruned},
         "search": turn.read("search.json"),
         "history": {key: turn.read("history.json")[key] for key in ("chosen", "tried", "why")},

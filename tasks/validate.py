@@ -79,7 +79,8 @@ def validate_data(turn: Turn, rows: Rows) -> Rows:
         markdown=f"{len(good):,} rows passed, {len(bad):,} set aside.\n\n" + ("\n".join(lines) or "No leaks found."),
         description=f"Page: {settings.api_url}/reports/{project.name}/validation.html",
     )
-    return Rows(snapshot(good, settings, project.name), len(good), digest(good), len(bad))
+    known = tuple(finding.detail for finding in findings if finding.kind != "identifier")
+    return Rows(snapshot(good, settings, project.name), len(good), digest(good), len(bad), known)
 
 
 def quarantine_file(settings: Settings, project: Project) -> Path:

@@ -37,7 +37,7 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
 
     Returns:
         `project`, `version`, `verdict`, `reason`, `window`, `columns`, `quality`, `findings`, `false_alarm_rate`,
-        `persistence`, `report`.
+        `persistence`, `report`; `at`, the event time of the look, by which its page is named.
 
     Raises:
         NotFound: The model has no champion.
@@ -62,7 +62,9 @@ def judge_window(name: str, at: str | None = None) -> dict[str, Any]:
     _show(name, settings, found, here)
     if settings.ledger_retention_days is not None:
         ledger.prune(datetime.now(UTC) - timedelta(days=settings.ledger_retention_days))
-    return {"project": name, "version": champion.version, **seen.figures(), "report": report}
+    return {
+        "project": name, "version": champion.version, **seen.figures(), "report": report, "at": moment.isoformat(),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)

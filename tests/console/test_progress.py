@@ -23,6 +23,7 @@ def test_a_step_that_ended_well_is_one_word():
 def test_ceremony_is_left_out():
     assert describe(record("Beginning flow run 'x' for flow 'train'")) is None
     assert describe(record("Finished in state Completed()")) is None
+    assert describe(record("Crash detected! Execution was aborted by an interrupt signal.")) is None
 
 
 def test_an_error_that_the_last_line_will_say_is_not_said_twice():

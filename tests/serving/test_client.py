@@ -1,6 +1,11 @@
 """Our own client asks for predictions with rows as people have them: mappings, or a pandas DataFrame with its gaps."""
 
+import os
+import subprocess
+import sys
+import sysconfig
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +17,20 @@ from treadle import Client
 from treadle.client import Refused
 
 pytestmark = pytest.mark.e2e
+
+
+PLACED = list(Path(sysconfig.get_path("purelib")).glob("__editable__*_finder.py"))
+
+
+@pytest.mark.skipif(bool(PLACED), reason="installed before the checkout was put on the path; `make install` mends it")
+def test_a_script_beside_a_folder_of_our_name_finds_the_client(tmp_path):
+    (tmp_path / "treadle").mkdir()  # a clone has this name
+    (tmp_path / "ask.py").write_text("from treadle import Client; print(Client.__name__)")
+    quiet = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "ask.py"], cwd=tmp_path, env=quiet, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Client\n"
 
 
 @pytest.fixture

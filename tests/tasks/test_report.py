@@ -4,17 +4,20 @@ import json
 import os
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.report import keep_newest, since_when, write_page
+import tasks.report
+from tasks.report import keep_newest, report_watch, since_when, write_page
 from tests.answered import answered
 from treadle.drift import Reference
 from treadle.learning.reference import keep_reference
 from treadle.ledger import Ledger, VerdictRow, Version
 from treadle.models.evidence import Evidence
+from treadle.pages.look import page_name
 from treadle.project import load_project
 from treadle.tables.inference import infer_schema
 
@@ -70,6 +73,16 @@ LOOK = {
         {"name": "season", "statistic": 0.02, "threshold": 0.15, "drifted": False},
     ],
 }  # fmt: skip
+
+
+def test_the_page_is_named_by_the_moment_of_the_verdict_which_is_no_look_before_itself(installation, monkeypatch):
+    settings, ledger, _ = installation
+    monkeypatch.setenv("TREADLE_HOME", str(settings.home))
+    monkeypatch.setattr(tasks.report, "_link", lambda *_: None)  # Prefect's and MLflow's servers
+    ledger.record_verdict("toy", VerdictRow(1, "drift", "Inputs moved: temp.", 300, 0, {}, None, AT))
+    told = report_watch.fn("toy", LOOK | {"at": AT.isoformat()})
+    assert Path(told["page"]).name == page_name(ledger.last_verdicts("toy", 1)[0].at)
+    assert told["since"] == {"at": AT.isoformat(), "looks": 1}
 
 
 def test_the_page_draws_what_moved_from_the_rows_that_were_judged(installation):

@@ -52,7 +52,10 @@ def judge(
         return Judgement("invalid", wrong + more, findings=tuple(odd))
     n = len(window.rows)
     if n < watch.min_rows:
-        return Judgement("insufficient-data", f"{n} predictions of this version; {watch.min_rows} are needed to judge.")
+        return Judgement(
+            "insufficient-data",
+            f"{n} prediction{'' if n == 1 else 's'} of this version; {watch.min_rows} are needed to judge.",
+        )
     reference, window, absurd = _finite(reference, window)
     families = (
         (compare_inputs(reference, window, columns), INPUTS),
@@ -268,7 +271,7 @@ def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, ol
     which = "labelled predictions, all older than this window" if older else "labelled predictions"
     return (
         f"Mean {quality.loss} {quality.window:.4g} on {newest}{quality.labelled} {which}, {quality.reference:.4g} was normal "
-        f"({quality.ratio:.2f} times; surely above {quality.lower:.2f}){useless}{bad}; {inputs}."
+        f"({quality.ratio:.2f} times; chance allowed for, at least {quality.lower:.2f} times){useless}{bad}; {inputs}."
     )
 
 

@@ -21,10 +21,11 @@ def in_words(summary: Mapping[str, Any]) -> dict[str, str]:
         f"{summary['metric']} of the champion": _known(summary["champion"]),
         "rows": f"{rows['train']:,} train, {rows['valid']:,} valid, {rows['test']:,} test, {rows['holdout']:,} held out, "
         f"{rows['quarantined']:,} quarantined",
-        "learned from": f"{summary['history']['chosen']}: {summary['history']['why']}",
+        "learned from": summary["history"]["why"],
         "trials": f"{trials['done']} done, {trials['pruned']} pruned. {summary['search']['why']}",
         "ONNX parity": f"{_known(summary['parity'])} of what is allowed",
         "cost": f"{summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds",
+        **({"look at the table": " ".join(summary["findings"])} if summary.get("findings") else {}),
     }
 
 

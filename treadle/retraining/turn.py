@@ -67,12 +67,14 @@ class Rows:
         rows: Rows in it.
         digest: SHA-256 of its content.
         quarantined: Rows set aside so far, with their reasons in the quarantine file.
+        findings: What a person should know of the table before the model is believed, a sentence each: leaks, repeats.
     """
 
     path: str
     rows: int
     digest: str
     quarantined: int = 0
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,13 @@ def addresses(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def stopped(said: dict[str, Any]) -> str:
+    """Whether the platform was up, and which runs ended with it."""
+    if not said["stopped"]:
+        return "The platform was not up."
+    return f"Stopped, and with it what was under way: {', '.join(said['ended'])}." if said["ended"] else "Stopped."
+
+
 def trained(summary: dict[str, Any], url: str | None) -> str:
     """One turn of the wheel, in the words of its page in the Prefect UI; `url` is the running service's."""
     from treadle.pages.turn import in_words

@@ -117,10 +117,11 @@ def down(json: Json = False) -> None:
     from console.output import answering, give
 
     with answering() as answer:
-        from console import platform
+        from console import answers, platform, runs
 
-        was_up = platform.stop(_settings())
-        give(answer, {"stopped": was_up}, json, lambda _: "Stopped." if was_up else "The platform was not up.")
+        settings = _settings()
+        ended = runs.under_way(settings)
+        give(answer, {"stopped": platform.stop(settings), "ended": ended}, json, answers.stopped)
 
 
 @app.command()

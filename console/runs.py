@@ -91,28 +91,46 @@ def _result_of(run: FlowRun, project: str) -> dict[str, Any]:
 
 def _follow_run(settings: Settings, run_id: str, poll_s: float = 1.0) -> None:
     """Print the run's log as it grows, until the run has ended."""
-    url = f"{settings.prefect_url}/api"
     seen: set[str] = set()
     ended, begun = False, time.monotonic()
     while not ended:
         time.sleep(poll_s)
-        ended = _poll(f"{url}/flow_runs/{run_id}", None)["state_type"] in FINAL
+        ended = _poll(settings, f"/flow_runs/{run_id}", None)["state_type"] in FINAL
         query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": 200}
-        for line in reversed(_poll(f"{url}/logs/filter", query)):
+        for line in reversed(_poll(settings, "/logs/filter", query)):
             if line["id"] not in seen and not line["message"].startswith(CEREMONY):
                 say(f"{time.monotonic() - begun:6.1f} s  {line['message'].partition(chr(10))[0]}")
             seen.add(line["id"])
 
 
-def _poll(url: str, body: dict[str, Any] | None, patience_s: float = 60.0) -> Any:
-    """Ask Prefect; its restart by the supervisor is waited out."""
+def _poll(settings: Settings, path: str, body: dict[str, Any] | None, patience_s: float = 60.0) -> Any:
+    """Ask Prefect; its restart by the supervisor is waited out, the end of the platform is not.
+
+    Raises:
+        Unavailable: The platform went down, or Prefect does not come back.
+    """
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            return health.fetch(url, body)
+            return health.fetch(f"{settings.prefect_url}/api{path}", body)
         except health.FAILURES as error:
+            if not is_up(settings):
+                raise Unavailable(
+                    "The platform went down, and the run with it; `treadle up --detach`, then run it again."
+                ) from error
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "Prefect no longer answers; see `treadle status`. The run itself may go on."
                 ) from error
             time.sleep(1)
+
+
+def under_way(settings: Settings) -> list[str]:
+    """The names of the runs that Prefect calls running; none while the platform is down."""
+    if not is_up(settings):
+        return []
+    query = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    try:
+        return [run["name"] for run in health.fetch(f"{settings.prefect_url}/api/flow_runs/filter", query)]
+    except health.FAILURES:
+        return []

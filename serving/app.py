@@ -35,6 +35,7 @@ from treadle.face_register import FaceRegister
 from treadle.ledger import carried_before
 from treadle.settings import Settings
 
+EXPERIMENTS = "/#/experiments?workflowType=machine_learning"  # MLflow opens with what it has for language models
 PAGE = Path(__file__).parent / "page"
 
 
@@ -177,7 +178,7 @@ def _add_pages(app: FastAPI, parts: Parts) -> None:
             "may_change": who.role >= TRAINER,
             "degraded": parts.troubles.seen_by(who),
             "signed_in": COOKIE in request.cookies,
-            "links": {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "api": "/docs"},
+            "links": {"prefect": settings.prefect_url, "mlflow": f"{settings.mlflow_url}{EXPERIMENTS}", "api": "/docs"},
         }
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")

@@ -69,7 +69,7 @@ def summary(name: str, champions: Champions, ledger: Ledger, settings: Settings)
 
 def _said(manifest: Manifest | None) -> dict[str, Any]:
     """What a manifest says of its version."""
-    keys = ("problem", "family", "metric", "metrics", "data_until")
+    keys = ("problem", "target", "family", "metric", "metrics", "data_until")
     return {key: getattr(manifest, key, None) for key in keys}
 
 

@@ -9,6 +9,7 @@ const make = (tag, text, kind) => {
 const put = (parent, ...children) => { parent.append(...children.filter(Boolean)); return parent; };
 const number = (value) => (value === null || value === undefined ? "—" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4 }));
 const count = (value) => Number(value).toLocaleString("en"); // of rows and times: every one of them
+const several = (value, name) => `${count(value)} ${name}${value === 1 ? "" : "s"}`;
 const unfolded = new Set(); // the page is written anew every few seconds, and what a person opened stays open
 const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "—");
 const link = (text, address) => { const a = make("a", text); a.href = address; return a; };
@@ -38,7 +39,7 @@ function quality(model) {
 
 function card(model) {
   const section = make("section");
-  put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", model.problem ? `${model.problem}, ${model.family}` : "", "soft")));
+  put(section, put(make("div", undefined, "top"), make("h2", model.name), make("span", model.problem ? `${model.problem} of ${model.target}, ${model.family}` : "", "soft")));
   if (model.degraded) section.append(make("p", `Version ${model.champion} does not answer${model.version ? `, version ${model.version} still does` : ""}: ${model.degraded}`, "degraded"));
   const facts = make("dl", undefined, "facts");
   fact(facts, "Champion", `version ${model.champion}`);
@@ -49,7 +50,7 @@ function card(model) {
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));
   if (model.verdict) {
-    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${count(model.verdict.rows)} predictions; ${count(model.verdict.labelled)} labelled ones judge its errors`, "soft")), make("p", model.verdict.reason));
+    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${several(model.verdict.rows, "prediction")}; ${several(model.verdict.labelled, "labelled row")} for its errors`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   if (model.quality) section.append(...quality(model));
   const reports = make("p");

@@ -74,8 +74,12 @@ def _facts(look: Mapping[str, Any], at: datetime) -> str:
     window = look.get("window") or {}
     version = f"version {look['version']}, " if look.get("version") is not None else ""
     again = f" ({window['answered_again']:,} answered again)" if window.get("answered_again") else ""
-    labelled = f"{window.get('labelled', 0):,} labelled ones judge its errors{again}"
-    return f"{version}{moment(at)}, {window.get('rows', 0):,} predictions; {labelled}"
+    rows, labelled = _several(window.get("rows", 0), "prediction"), _several(window.get("labelled", 0), "labelled row")
+    return f"{version}{moment(at)}, {rows}; {labelled} for its errors{again}"
+
+
+def _several(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Comparison]) -> str:

@@ -76,7 +76,8 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes, shape: str) -> Any:
     except msgspec.ValidationError as error:
         raise BadRequest(f"The body is not {shape}: {_harmless(error)}", 422) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"The body is not JSON in UTF-8: {_harmless(error)}", 400) from None
+        hint = " JSON has no NaN: send null for what is not known." if b"NaN" in body else ""
+        raise BadRequest(f"The body is not JSON in UTF-8: {_harmless(error).rstrip('.')}.{hint}", 400) from None
 
 
 def _harmless(error: Exception) -> str:

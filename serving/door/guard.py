@@ -194,9 +194,10 @@ class Guard:
         if principal is None:
             raise Denied("no key")
         if rule is None:
-            raise Refused(404, "Not Found", "Not Found", None)
+            raise Refused(404, "Not Found", "Nothing is at this address; /docs lists what is.", None)
         if least is None:
-            raise Refused(405, "Method Not Allowed", "Method Not Allowed", None, {"Allow": ", ".join(rule.roles)})
+            allowed = ", ".join(rule.roles)
+            raise Refused(405, "Method Not Allowed", f"This address answers {allowed}.", None, {"Allow": allowed})
         if principal.role < least:
             raise Refused(403, "Forbidden", "The role of this key does not allow that.", "role")
         if principal.projects is not None:

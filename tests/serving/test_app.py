@@ -365,3 +365,13 @@ def test_an_installation_without_models_says_what_to_do(make_home):
         detail = problem_of(client.post(PREDICT, json={"rows": [ROW]}), 404)["detail"]
         assert "treadle train toy" in detail
         assert "/v1/models/{project}/predict" in client.get("/openapi.json").json()["paths"]
+
+
+def test_nan_a_wrong_method_and_a_wrong_address_say_the_way_out(client):
+    body = b'{"rows": [{"temp": NaN, "holiday": true, "when": null, "season": "summer"}]}'
+    nan = client.post("/v1/models/toy/predict", content=body)
+    assert (nan.status_code, "send null" in nan.json()["detail"]) == (400, True)
+    method = client.get("/v1/models/toy/predict")
+    assert (method.status_code, method.json()["detail"]) == (405, "This address answers POST.")
+    nowhere = client.get("/v1/modells")
+    assert (nowhere.status_code, "/docs" in nowhere.json()["detail"]) == (404, True)

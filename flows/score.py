@@ -24,7 +24,7 @@ def score(
         batch_rows: Rows that one task answers.
 
     Returns:
-        Rows, version and the file.
+        Rows, version and the file; `cells_not_read` by column, where some were taken as missing.
     """
     with metered(project, "score"):
         plan = plan_batches(project, source, target_path, version, batch_rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,11 @@ from treadle.tables.schema import Schema
 
 @dataclass(frozen=True)
 class Plan:
-    """A scoring job: what answers what, and the folder where its batches lie until all are there."""
+    """A scoring job: what answers what, and the folder where its batches lie until all are there.
+
+    Attributes:
+        unread: By column, cells that could not be read and are answered as missing.
+    """
 
     project: str
     version: int
@@ -32,6 +36,7 @@ class Plan:
     folder: str
     count: int
     batch_rows: int
+    unread: dict[str, int] = field(default_factory=dict)
 
     @property
     def batches(self) -> int:
@@ -56,12 +61,14 @@ def plan_batches(name: str, source: str, target: str, version: int | None, batch
     project = load_project(name, settings)
     answering = open_version(settings, Ledger.open(settings), name, version)
     raw = read_table(source)
-    frame = conform_features(raw, Schema.load(project.folder / "schema.json"))
+    frame, unread = conform_features(raw, Schema.load(project.folder / "schema.json"))
     job = hashlib.sha256(f"{digest(frame)} {answering.version} {batch_rows}".encode()).hexdigest()[:16]
     folder = settings.state_dir / "scores" / name / job
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / "rows.parquet", index=False)
-    return Plan(name, answering.version, str(folder / "rows.parquet"), target, str(folder), len(frame), batch_rows)
+    return Plan(
+        name, answering.version, str(folder / "rows.parquet"), target, str(folder), len(frame), batch_rows, unread
+    )
 
 
 @step("score batch", retries=2)
@@ -114,4 +121,5 @@ def gather_answers(plan: Plan) -> dict[str, Any]:
     create_markdown_artifact(
         key=f"{plan.project}-scores", markdown=f"{plan.count:,} rows answered by version {plan.version}: `{target}`"
     )
-    return {"project": plan.project, "version": plan.version, "rows": plan.count, "file": str(target)}
+    said = {"project": plan.project, "version": plan.version, "rows": plan.count, "file": str(target)}
+    return said | ({"cells_not_read": plan.unread} if plan.unread else {})

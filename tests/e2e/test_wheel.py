@@ -249,9 +249,12 @@ def test_a_project_that_lives_by_windows_replaces_a_champion_that_is_as_good(tre
 
 def test_batch_scoring_gives_one_row_a_row(treadle, table, home, trained):
     out = home / "answers.csv"
-    said = treadle("predict", "orders", str(table), "--to", str(out))
+    odd = home / "odd.csv"
+    pd.read_csv(table).assign(value=lambda rows: rows["value"].mask(rows.index == 3, "a lot")).to_csv(odd, index=False)
+    said = treadle("predict", "orders", str(odd), "--to", str(out))
     answers = pd.read_csv(out)
     assert said["rows"] == len(answers) == 500
+    assert said["cells_not_read"] == {"value": 1}
     assert answers["prediction"].notna().all()
 
 

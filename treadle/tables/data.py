@@ -50,9 +50,14 @@ def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return frame.assign(**internal)
 
 
-def conform_features(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Only the columns that models see, in the schema's types; the target need not be there."""
-    return _typed(raw, schema.features, {column.name for column in schema.features})[0]
+def conform_features(raw: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Only the columns that models see, in the schema's types; the target need not be there.
+
+    Returns:
+        The columns, and by column how many cells could not be read and so are missing.
+    """
+    frame, unread = _typed(raw, schema.features, {column.name for column in schema.features})
+    return frame, {name: len(cells) for name, cells in unread.items()}
 
 
 def _needed(schema: Schema) -> set[str]:

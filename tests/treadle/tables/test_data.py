@@ -328,8 +328,15 @@ def test_columns_nobody_learns_from_may_go_and_others_may_come(toy_table):
 
 def test_features_conform_without_a_target(toy_table, toy):
     schema, frame = toy("tabular-regression")
-    features = conform_features(toy_table.drop(columns=["amount", "churned"]), schema)
+    raw = toy_table.drop(columns=["amount", "churned"])
+    features, unread = conform_features(raw, schema)
     pd.testing.assert_frame_equal(features, frame[[c.name for c in schema.features]])
+    assert unread == {}
+    raw = raw.astype({"size": object})
+    raw.loc[[3, 5], "size"] = "heavy"
+    features, unread = conform_features(raw, schema)
+    assert unread == {"size": 2}
+    assert features.loc[[3, 5], "size"].isna().all()
 
 
 def test_row_ids_follow_values_and_number_repeats():

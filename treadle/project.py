@@ -344,7 +344,8 @@ def read_project(path: Path) -> Project:
         raise BadProject(f"{path}: {_explain(error)}") from error
     if project.name != path.parent.name:
         raise BadProject(
-            f"{path}: name is '{project.name}', but the folder is '{path.parent.name}'; make them the same."
+            f"{path}: name is '{project.name}', but the folder is '{path.parent.name}'; make them the same. "
+            "Versions and predictions go by the name: under another one a project begins anew."
         )
     object.__setattr__(project, "_folder", path.parent.resolve())
     return project

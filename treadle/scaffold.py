@@ -166,6 +166,8 @@ def _row(column: Column, values: pd.Series) -> dict[str, Any]:
     if isinstance(example, float) and example.is_integer():
         example = int(example)
     shown = "" if example is None else str(example)
+    if column.kind == "datetime" and shown:
+        shown = f"{shown.replace('T', ' ')} UTC"
     return {
         "column": column.name,
         "kind": column.kind,

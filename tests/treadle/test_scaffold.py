@@ -63,6 +63,14 @@ def test_columns_say_how_much_is_missing_and_whole_numbers_have_no_point(write, 
     assert columns["gaps"]["example"] == "0"
 
 
+def test_examples_of_times_say_their_zone(write, settings):
+    stamps = pd.Series(pd.date_range("2024-01-01 08:00", periods=200, freq="h", tz="Europe/Berlin")).map(
+        pd.Timestamp.isoformat
+    )
+    columns = {row["column"]: row for row in init_project("orders", write(times(when=stamps)), "y", settings).columns}
+    assert columns["when"]["example"] == "2024-01-01 07:00:00 UTC"
+
+
 def test_what_init_wrote_needs_no_second_inference(rich, write, settings):
     init_project("orders", write(rich), "churned", settings)
     path = settings.projects_dir / "orders/schema.json"

@@ -71,6 +71,8 @@ def _reader_of(source: str) -> tuple[Callable[[str, bytes], pd.DataFrame], bool]
             raise BadData(f"{source} is a folder; name the file in it.")
         if not scheme and not Path(source).exists():
             raise _no_file(source)
+        if ending in (".xlsx", ".xls", ".ods"):
+            raise BadData(f"{source} is a workbook; save its sheet as CSV (UTF-8) and name that file.")
         raise BadData(f"Cannot tell what {source} is; name a .csv, .tsv, .parquet or .jsonl file, or a SQL URL.")
     return READERS[ending], packed
 

@@ -57,7 +57,7 @@ def series(values, name="x", rows=60):
         ("a.jsonl", b'{"a": 1}\n[2]\n', BadData, "line 2 is not an object"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', BadData, "line 2"),
         ("a.jsonl", b"[" * 20000, BadData, "line 1"),
-        ("a.xlsx", b"PK\x03\x04", BadData, "Cannot tell what"),
+        ("a.xlsx", b"PK\x03\x04", BadData, "save its sheet as CSV (UTF-8)"),
         ("a", b"a,b\n1,2\n", BadData, "Cannot tell what"),
     ],
 )

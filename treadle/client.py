@@ -196,7 +196,9 @@ def _plain(given: Any) -> Any:
 
 def _cell(value: Any) -> Any:
     """A value of a table as JSON has it: times in ISO 8601, NumPy's kinds as Python's, what is missing as null."""
-    if type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value)):
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(value)
+    if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "isoformat"):
         return value.isoformat()

@@ -149,7 +149,7 @@ def test_cost_of_nothing_is_nothing(home):
 
 
 def test_down_while_down_is_no_error(home):
-    assert json.loads(run(home, "down", "--json").stdout) == {"stopped": False}
+    assert json.loads(run(home, "down", "--json").stdout) == {"stopped": False, "ended": []}
 
 
 def test_another_machines_key_is_trusted_and_not_any_more(home, tmp_path):

@@ -81,7 +81,7 @@ def trained(summary: dict[str, Any], url: str | None) -> str:
 
     name = summary["project"]
     said = [f"{name}: {summary['decision']}", "", summary["reason"], "", pairs(in_words(summary))]
-    place = f"{url}/ is the console, {url}/docs the API." if url else "Next: treadle up, then the console"
+    place = f"{url}/ is the console, {url}/docs the API" if url else "Next: treadle up, then the console"
     return "\n".join([*said, "", f"{place}; or treadle models {name}"])
 
 

@@ -90,7 +90,7 @@ def _result_of(run: FlowRun, project: str) -> dict[str, Any]:
 
 
 def _follow_run(settings: Settings, run_id: str, poll_s: float = 1.0) -> None:
-    """Print the run's log as it grows, until the run has ended."""
+    """Print each step that is done and the run's log as it grows, until the run has ended."""
     seen: set[str] = set()
     ended, begun = False, time.monotonic()
     while not ended:
@@ -101,6 +101,11 @@ def _follow_run(settings: Settings, run_id: str, poll_s: float = 1.0) -> None:
             if line["id"] not in seen and not line["message"].startswith(CEREMONY):
                 say(f"{time.monotonic() - begun:6.1f} s  {line['message'].partition(chr(10))[0]}")
             seen.add(line["id"])
+        steps = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        for task in _poll(settings, "/task_runs/filter", steps):
+            if task["id"] not in seen and task["state_type"] == "COMPLETED":
+                seen.add(task["id"])
+                say(f"{time.monotonic() - begun:6.1f} s  {task['name'].rpartition('-')[0]}: done")
 
 
 def _poll(settings: Settings, path: str, body: dict[str, Any] | None, patience_s: float = 60.0) -> Any:

@@ -14,15 +14,33 @@ from treadle.settings import Settings
 pytestmark = pytest.mark.e2e
 
 
+ANSWERS = {
+    "/api/flow_runs/filter": [{"name": "bikes: by hand"}],
+    "/api/flow_runs/r": {"state_type": "COMPLETED"},
+    "/api/logs/filter": [
+        {"id": "2", "message": "Finished in state Completed()"},
+        {"id": "1", "message": "trial 3 of 20"},
+    ],
+    "/api/task_runs/filter": [
+        {"id": "a", "name": "load data-63f", "state_type": "COMPLETED"},
+        {"id": "b", "name": "fit model-9c3", "state_type": "RUNNING"},
+    ],
+}
+
+
 class Prefect(BaseHTTPRequestHandler):
-    """Answers every question with one running run."""
+    """Knows one run that is running, and one, `r`, that has ended."""
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert asked == {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+        if self.path == "/api/flow_runs/filter":
+            assert asked == {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+        self.do_GET()
+
+    def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'[{"name": "bikes: by hand"}]')
+        self.wfile.write(json.dumps(ANSWERS[self.path]).encode())
 
     def log_message(self, *_):
         """Nothing is logged."""
@@ -42,6 +60,14 @@ def test_runs_that_end_with_the_platform_are_named(prefect, monkeypatch):
     monkeypatch.setattr(runs, "is_up", lambda _: True)
     assert runs.under_way(prefect) == ["bikes: by hand"]
     assert runs.under_way(Settings(home=prefect.home, prefect_port=1)) == []
+
+
+def test_who_follows_a_run_sees_its_steps_and_its_log(prefect, capsys):
+    runs._follow_run(prefect, "r", poll_s=0)
+    assert [line.split(" s  ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "trial 3 of 20",
+        "load data: done",
+    ]
 
 
 def test_down_says_what_it_ended():

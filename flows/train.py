@@ -33,8 +33,6 @@ def train(
 ) -> dict[str, Any]:
     """Turn the wheel once: **load → validate → label → split → history → tune → fit → evaluate → register → promote**.
 
-    The challenger is promoted only if it beats the champion on the newest labelled rows that neither has seen.
-
     Args:
         project: A folder in `projects/`.
         trials: Trials of the search; the project's own number when left out.
@@ -44,7 +42,7 @@ def train(
         trigger: The number of the trigger that asked for this run; one run alone may begin for it.
 
     Returns:
-        What `treadle train --json` prints.
+        What `treadle train --json` prints; the challenger is champion only if it won on the newest labelled rows, unseen by both.
     """
     with turn_of(project, at, reason) as turn:
         table = load_data(turn)

@@ -35,7 +35,10 @@ def read_promotion(engine: Engine, model: str) -> Promotion | None:
     query = select(p.version, p.from_version, p.fence, p.verdict, p.reason, p.figures, p.at_us)
     with engine.connect() as connection:
         found = connection.execute(query.where(p.model == model).order_by(p.seq.desc()).limit(1)).first()
-    return Promotion(*found[:-2], json.loads(found[-2]), from_us(found[-1])) if found else None
+    if found is None:
+        return None
+    number, before, fence, verdict, reason, figures, at_us = found
+    return Promotion(number, before, fence, verdict, reason, json.loads(figures), from_us(at_us))
 
 
 def swap_champion(

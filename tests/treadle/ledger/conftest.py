@@ -32,11 +32,13 @@ def postgresql_server():
 def url(request, tmp_path):
     """Of an empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.db'}"
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
     server = request.getfixturevalue("postgresql_server")
     name = f"t{uuid.uuid4().hex}"
     server.psql(f"CREATE DATABASE {name}")
-    return server.get_uri(name)
+    yield server.get_uri(name)
+    server.psql(f"DROP DATABASE {name} WITH (FORCE)")  # hundreds of them take minutes to remove at the end
 
 
 @pytest.fixture

@@ -183,24 +183,30 @@ def _schedules(settings: Settings) -> Iterator[Finding]:
     if not platform.is_up(settings):
         return
     url = f"{settings.prefect_url}/api"
-    scheduled = [found for found in health.fetch(f"{url}/deployments/filter", {"limit": 200}) if _is_scheduled(found)]
-    for found in scheduled:
-        asked = {
-            "deployments": {"id": {"any_": [found["id"]]}},
-            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-            "limit": 1,
-        }
-        if not health.fetch(f"{url}/flow_runs/filter", asked):
-            flow, log = found["entrypoint"].rpartition(".")[2], settings.state_dir / "logs" / "prefect.log"
-            said = f"the schedule of {flow} is on, and Prefect plans no run of it; its log says why: {log}"
-            yield _bad(f"schedules of {found['name']}", said, "treadle down; make install; treadle up --detach")
-    yield _good("schedules", f"{len(scheduled)} deployments run by the clock")
+    deployments = health.fetch(f"{url}/deployments/filter", {"limit": 200})
+    scheduled = [one for one in deployments if not one["paused"] and any(way["active"] for way in one["schedules"])]
+    unplanned = [one for one in scheduled if _is_old(one) and not _planned(url, one)]
+    for one in unplanned:
+        flow, log = one["entrypoint"].rpartition(".")[2], settings.state_dir / "logs" / "prefect.log"
+        said = f"the schedule of {flow} is on, and Prefect plans no run of it; its log says why: {log}"
+        yield _bad(f"schedules of {one['name']}", said, "treadle down; make install; treadle up --detach")
+    if not unplanned:
+        yield _good("schedules", f"{len(scheduled)} on, and runs of each are planned")
 
 
-def _is_scheduled(deployment: dict[str, Any]) -> bool:
-    """Whether a deployment has had a schedule for so long that runs of it must be planned."""
-    age = datetime.now(UTC) - datetime.fromisoformat(deployment["updated"].replace("Z", "+00:00"))
-    return age > PLANNED_AFTER and any(schedule["active"] for schedule in deployment["schedules"])
+def _is_old(deployment: dict[str, Any]) -> bool:
+    """Whether a deployment has been there for so long that its runs must be planned."""
+    return datetime.now(UTC) - datetime.fromisoformat(deployment["updated"].replace("Z", "+00:00")) > PLANNED_AFTER
+
+
+def _planned(url: str, deployment: dict[str, Any]) -> list[Any]:
+    """A planned run of a deployment; nothing where there is none."""
+    asked = {
+        "deployments": {"id": {"any_": [deployment["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "limit": 1,
+    }
+    return health.fetch(f"{url}/flow_runs/filter", asked)
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:

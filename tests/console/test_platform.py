@@ -10,11 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import timedelta
 
 import psutil
 import pytest
 
-from console import supervision
+from console import doctor, supervision
 from treadle.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.enable_socket, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
@@ -113,7 +114,7 @@ def home(tmp_path):
     treadle(tmp_path, "down", check=False)
 
 
-def test_up_serves_restarts_and_goes_down_without_a_trace(home):
+def test_up_serves_restarts_and_goes_down_without_a_trace(home, monkeypatch):
     rows = json.loads(treadle(home, "up", "--detach", "--auto-ports", "--json").stdout)
     assert {row["state"] for row in rows} == {"running"}
     settings = Settings(home=home)
@@ -129,6 +130,9 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
     )
     planned = wait_until(lambda: [run for run in runs_planned(settings) if run["auto_scheduled"]], 120)
     assert {run["flow_id"] for run in planned} == {ask(settings, "flows/name/watch-ready")["id"]}
+    monkeypatch.setattr(doctor, "PLANNED_AFTER", timedelta(0))
+    (found,) = [finding for finding in doctor.examine(settings) if finding["what"].startswith("schedules")]
+    assert (found["state"], found["detail"]) == ("good", "1 on, and runs of each are planned")
     automations = {found["name"] for found in ask(settings, "automations/filter", {})}
     assert automations == {"treadle: retrain shop when asked", "treadle: a silent run has crashed"}
 
@@ -140,7 +144,7 @@ def test_up_serves_restarts_and_goes_down_without_a_trace(home):
     back = wait_until(lambda: (row := states(home)["api"])["state"] == "running" and row["restarts"] == 1 and row, 120)
     assert back["restarts"] == 1
 
-    assert json.loads(treadle(home, "down", "--json").stdout) == {"stopped": True}
+    assert json.loads(treadle(home, "down", "--json").stdout) == {"stopped": True, "ended": []}
     assert of_this_home(home) == []
     assert not (home / ".treadle" / "ports.json").exists()
     assert {row["state"] for row in states(home).values()} == {"down"}

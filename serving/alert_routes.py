@@ -19,27 +19,25 @@ def add(app: FastAPI, ledger: Ledger) -> None:
     """Add them."""
     book = AlertBook(ledger)
 
-    @app.get("/v1/models/{project}/alerts", tags=["alerts"], summary="Alerts of a model, the newest first")
+    @app.get("/v1/models/{name}/alerts", tags=["alerts"], summary="Alerts of a model, the newest first")
     def list_alerts(
-        project: str, over: Annotated[bool, Query(description="Those that are over, too.")] = False
+        name: str, over: Annotated[bool, Query(description="Those that are over, too.")] = False
     ) -> list[dict[str, Any]]:
-        return [alert.as_row() for alert in book.list(project, LAST, resolved=over)]
+        return [alert.as_row() for alert in book.list(name, LAST, resolved=over)]
 
-    @app.post("/v1/models/{project}/alerts/{alert}/acknowledge", tags=["alerts"], summary="Take an alert upon oneself")
-    def acknowledge(
-        request: Request, project: str, alert: Annotated[int, Path(ge=1, lt=MOST_NUMBER)]
-    ) -> dict[str, Any]:
+    @app.post("/v1/models/{name}/alerts/{alert}/acknowledge", tags=["alerts"], summary="Take an alert upon oneself")
+    def acknowledge(request: Request, name: str, alert: Annotated[int, Path(ge=1, lt=MOST_NUMBER)]) -> dict[str, Any]:
         who = asking(request.scope)
-        book.acknowledge(alert, who.name, project, who.key_id)
+        book.acknowledge(alert, who.name, name, who.key_id)
         return {"alert": alert, "acknowledged_by": who.name}
 
-    @app.post("/v1/models/{project}/alerts/silence", tags=["alerts"], summary="Tell nothing of a model for a while")
+    @app.post("/v1/models/{name}/alerts/silence", tags=["alerts"], summary="Tell nothing of a model for a while")
     def silence(
         request: Request,
-        project: str,
+        name: str,
         hours: Annotated[float, Query(ge=0, le=8784, description="For so long; 0 ends a silence.")],
         kind: AlertKind | None = None,
     ) -> dict[str, Any]:
         who, until = asking(request.scope), datetime.now(UTC) + timedelta(hours=hours)
-        book.silence(project, kind, until, who.name, who.key_id)
-        return {"project": project, "kind": kind, "until": until.isoformat() if hours else None}
+        book.silence(name, kind, until, who.name, who.key_id)
+        return {"project": name, "kind": kind, "until": until.isoformat() if hours else None}

@@ -93,21 +93,21 @@ async def _lifespan(parts: Parts, app: FastAPI) -> AsyncIterator[dict[str, Any]]
 def _add_models(app: FastAPI, parts: Parts) -> None:
     endpoints, settings = parts.endpoints, parts.settings
     predict_routes.add(app, endpoints)
-    app.add_route("/v1/models/{project}/feedback", endpoints.feedback, methods=["POST"])
+    app.add_route("/v1/models/{name}/feedback", endpoints.feedback, methods=["POST"])
     scoring_routes.add(app, endpoints)
 
     @app.get("/v1/models", tags=["models"], summary="Models that are served")
     def list_models(request: Request) -> list[dict[str, Any]]:
         return _seen(request, overview(endpoints.champions, endpoints.ledger, settings))
 
-    @app.get("/v1/models/{project}", tags=["models"], summary="One model: its columns and a request that works")
-    def one_model(project: str) -> dict[str, Any]:
-        model = endpoints.champions.get(project)
+    @app.get("/v1/models/{name}", tags=["models"], summary="One model: its columns and a request that works")
+    def one_model(name: str) -> dict[str, Any]:
+        model = endpoints.champions.get(name)
         columns = [
             {"name": c.name, "kind": c.kind, "nullable": c.nullable, "categories": c.categories, "example": c.example}
             for c in model.manifest.columns
         ]
-        said = summary(project, endpoints.champions, endpoints.ledger, settings)
+        said = summary(name, endpoints.champions, endpoints.ledger, settings)
         return said | {
             "version": model.version,
             "digest": model.digest,

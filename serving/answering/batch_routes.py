@@ -50,7 +50,7 @@ class Batches:
         model = None
         async with AsyncExitStack() as stack:
             try:
-                model = self._endpoints.champions.get(request.path_params["project"])
+                model = self._endpoints.champions.get(request.path_params["name"])
                 note_model(model.name, model.version)
                 response = await self._begin(request, model, stack, begun)
             except Exception as error:

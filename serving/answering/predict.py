@@ -90,7 +90,7 @@ class Endpoints:
         model = None
         try:
             self.admission.check()
-            model = self.champions.get(request.path_params["project"])
+            model = self.champions.get(request.path_params["name"])
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")
@@ -207,7 +207,7 @@ class Endpoints:
         model = None
         try:
             self.admission.check()
-            model = await self._model(request.path_params["project"], version)
+            model = await self._model(request.path_params["name"], version)
             note_model(model.name, model.version)
             async with whole_body(request, self.settings.max_body_bytes, self.admission) as body:
                 mark("receive")

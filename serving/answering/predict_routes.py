@@ -57,7 +57,7 @@ class Turns:
 
 
 def add(app: FastAPI, endpoints: Endpoints) -> None:
-    """Add `POST /v1/models/{project}/predict`."""
+    """Add `POST /v1/models/{name}/predict`."""
     batches, turns = Batches(endpoints), Turns()
 
     async def predict(request: Request) -> Response:
@@ -80,7 +80,7 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
         await endpoints.keep(done.entries, done.own_ids)
         return Worked(model, done.answered.asked.count, done.said)
 
-    app.add_route("/v1/models/{project}/predict", predict, methods=["POST"])
+    app.add_route("/v1/models/{name}/predict", predict, methods=["POST"])
 
 
 def _wants_explanation(request: Request) -> bool:

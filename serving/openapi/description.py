@@ -23,7 +23,7 @@ _TYPES = {
     "datetime": {"type": "string", "format": "date-time"},
     "category": {"type": "string", "maxLength": MAX_TEXT},
 }
-_PROJECT = {"name": "project", "in": "path", "required": True, "schema": {"type": "string"}}
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _TEXT, _WHOLE = {"type": "string"}, {"type": "integer"}
 _TIME = {"type": "string", "format": "date-time"}
 _PROBLEM = {
@@ -87,12 +87,12 @@ def describe(app: FastAPI, models: dict[str, ServedModel]) -> dict[str, Any]:
         document["paths"][f"/v1/models/{name}/feedback"] = {"post": feedback}
     any_target = {"type": ["string", "number"]}
     any_row = {"rows": [{"column": "value"}]}
-    document["paths"]["/v1/models/{project}/predict"] = {
-        "parameters": [_PROJECT],
+    document["paths"]["/v1/models/{name}/predict"] = {
+        "parameters": [_NAME],
         "post": _predict("Predict with a model", "models", {"type": "object"}, any_target, any_row),
     }
-    document["paths"]["/v1/models/{project}/feedback"] = {
-        "parameters": [_PROJECT],
+    document["paths"]["/v1/models/{name}/feedback"] = {
+        "parameters": [_NAME],
         "post": _feedback("Give labels to a model", "models", any_target, 0),
     }
     _mend(document["paths"])
@@ -113,7 +113,7 @@ def _with_problems(paths: dict[str, Any]) -> dict[str, Any]:
 
 def _mend(paths: dict[str, Any]) -> None:
     """Say what FastAPI cannot know of its own routes."""
-    one = paths["/v1/models/{project}"]["get"]["responses"]
+    one = paths["/v1/models/{name}"]["get"]["responses"]
     one.pop("422", None)  # any text is a name
     one |= dict.fromkeys(("404", "503"), _PROBLEM)
     for path in (path for path in paths if "/alerts" in path):

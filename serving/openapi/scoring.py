@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _TEXT = {"type": "string"}
-_PROJECT = {"name": "project", "in": "path", "required": True, "schema": _TEXT}
+_NAME = {"name": "name", "in": "path", "required": True, "schema": _TEXT}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer"}}
 _ROW = {"type": "object"}
 _ROWS = {"type": "array", "items": _ROW, "minItems": 1}
@@ -53,8 +53,8 @@ def scoring_paths(examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """
     anything = _operation("Predict with a model", "models", {"column": "value"})
     paths: dict[str, Any] = {
-        "/v1/models/{project}/invocations": {"parameters": [_PROJECT], "post": anything},
-        "/v1/models/{project}/versions/{version}/invocations": {"parameters": [_PROJECT, _VERSION], "post": anything},
+        "/v1/models/{name}/invocations": {"parameters": [_NAME], "post": anything},
+        "/v1/models/{name}/versions/{version}/invocations": {"parameters": [_NAME, _VERSION], "post": anything},
     }
     for name, row in sorted(examples.items()):
         paths[f"/v1/models/{name}/invocations"] = {"post": _operation(f"Predict with {name}", name, row)}

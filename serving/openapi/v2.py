@@ -11,7 +11,7 @@ from serving.protocols.v2_tensors import DATATYPES
 _TEXT, _TRUTH = {"type": "string"}, {"type": "boolean"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
-_PROJECT = {"name": "project", "in": "path", "required": True, "schema": _TEXT}
+_NAME = {"name": "name", "in": "path", "required": True, "schema": _TEXT}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"}}
 
 
@@ -59,8 +59,8 @@ def v2_paths(models: dict[str, ServedModel]) -> dict[str, Any]:
         "/v2/repository/index": {"post": _with_body("Models that are served", _INDEX, _object((), ready=_TRUTH), {})},
     }
     for path, parameters in (
-        ("/v2/models/{project}", [_PROJECT]),
-        ("/v2/models/{project}/versions/{version}", [_PROJECT, _VERSION]),
+        ("/v2/models/{name}", [_NAME]),
+        ("/v2/models/{name}/versions/{version}", [_NAME, _VERSION]),
     ):
         paths |= _model_paths(path, {"parameters": parameters})
     for name, model in sorted(models.items()):

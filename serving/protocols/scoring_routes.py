@@ -13,7 +13,7 @@ from treadle.errors import NotFound
 
 
 def add(app: FastAPI, endpoints: Endpoints) -> None:
-    """Add `POST /v1/models/{project}/invocations`, and the same below `/versions/{version}` for a version of one's own."""
+    """Add `POST /v1/models/{name}/invocations`, and the same below `/versions/{version}` for a version of one's own."""
     scoring = Scoring()
 
     async def invocations(request: Request) -> Response:
@@ -24,5 +24,5 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
             return Response(said.content, said.status, dict(said.headers))
         return await endpoints.speak(request, scoring, version)
 
-    app.add_route("/v1/models/{project}/invocations", invocations, methods=["POST"])
-    app.add_route("/v1/models/{project}/versions/{version}/invocations", invocations, methods=["POST"])
+    app.add_route("/v1/models/{name}/invocations", invocations, methods=["POST"])
+    app.add_route("/v1/models/{name}/versions/{version}/invocations", invocations, methods=["POST"])

@@ -30,7 +30,7 @@ def add(app: FastAPI, endpoints: Endpoints) -> None:
     gets = {"": routes.server, "/": routes.server, "/health/live": routes.live, "/health/ready": routes.ready}
     for path, route in gets.items():
         app.add_route(f"/v2{path}", route, methods=["GET"])
-    for model in ("/v2/models/{project}", "/v2/models/{project}/versions/{version}"):
+    for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         app.add_route(model, routes.model, methods=["GET"])
         app.add_route(f"{model}/ready", routes.model_ready, methods=["GET"])
         app.add_route(f"{model}/infer", routes.infer, methods=["POST"])
@@ -71,7 +71,7 @@ class V2Routes:
 
     def model(self, request: Request) -> Response:
         """Inputs, outputs and versions of a model."""
-        name = request.path_params["project"]
+        name = request.path_params["name"]
         model = self._champions.pinned(name, version_of(request))
         try:
             versions = [version.version for version in self._endpoints.ledger.versions(name)]
@@ -81,7 +81,7 @@ class V2Routes:
 
     def model_ready(self, request: Request) -> Response:
         """Whether a model, or the version that is named, answers."""
-        model = self._champions.pinned(request.path_params["project"], version_of(request))
+        model = self._champions.pinned(request.path_params["name"], version_of(request))
         return _json({"name": model.name, "ready": True})
 
     async def infer(self, request: Request) -> Response:

@@ -304,7 +304,7 @@ def test_the_api_is_described_with_an_example_that_works(client):
     content = operation["requestBody"]["content"]["application/json"]
     assert list(content["schema"]["properties"]["rows"]["items"]["properties"]) == list(ROW)
     assert client.post(PREDICT, json=content["example"]).status_code == 200
-    assert "/v1/models/{project}/predict" in document["paths"]
+    assert "/v1/models/{name}/predict" in document["paths"]
     assert FEEDBACK in document["paths"]
 
 
@@ -364,7 +364,7 @@ def test_an_installation_without_models_says_what_to_do(make_home):
         assert client.get("/readyz").status_code == 200
         detail = problem_of(client.post(PREDICT, json={"rows": [ROW]}), 404)["detail"]
         assert "treadle train toy" in detail
-        assert "/v1/models/{project}/predict" in client.get("/openapi.json").json()["paths"]
+        assert "/v1/models/{name}/predict" in client.get("/openapi.json").json()["paths"]
 
 
 def test_nan_a_wrong_method_and_a_wrong_address_say_the_way_out(client):

@@ -15,7 +15,7 @@ from treadle.ledger.set_aside import Batch, batches
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
 from treadle.retraining.doubt import NOTHING, Fresh, fresh_for_step
-from treadle.retraining.steps import followed_of
+from treadle.retraining.steps import followed_now
 from treadle.retraining.suspicion import Examined, examine
 from treadle.retraining.turn import Rows, Turn, parse_moment
 from treadle.settings import Settings
@@ -51,8 +51,7 @@ def _show_aside(name: str, examined: Examined, aside: list[Batch]) -> None:
 
 def _fresh(turn: Turn, ledger: Ledger, project: Project) -> Fresh:
     """What is left out of a step, which nobody compares; of other turns nothing."""
-    champion = ledger.champion(project.name)
-    followed = followed_of(ledger, project, champion.version if champion else None) if turn.is_step else None
+    followed = followed_now(ledger, project) if turn.is_step else None
     return NOTHING if followed is None else fresh_for_step(ledger, project, followed, turn.moment)
 
 

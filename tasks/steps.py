@@ -18,7 +18,7 @@ from treadle.models.answering import open_for_rows
 from treadle.models.registry import Registry
 from treadle.project import Project, load_project
 from treadle.retraining.doubt import Fresh, fresh_for_step
-from treadle.retraining.steps import KIND, Followed, State, begun, followed_of, growth_of, judge_steps, may_begin
+from treadle.retraining.steps import KIND, Followed, State, begun, followed_now, growth_of, judge_steps, may_begin
 from treadle.retraining.turn import Turn, parse_moment
 from treadle.settings import Settings
 from treadle.tables.labeling import late_labels
@@ -77,8 +77,7 @@ def judge_followed(settings: Settings, project: Project, moment: datetime) -> di
         How the stream is followed from now on, and what was found; `None` where no stream is followed.
     """
     ledger = Ledger.open(settings)
-    champion = ledger.champion(project.name)
-    followed = followed_of(ledger, project, champion.version if champion else None)
+    followed = followed_now(ledger, project)
     if followed is None:
         return None
     fresh, growth = fresh_for_step(ledger, project, followed, moment), growth_of(project)
@@ -120,8 +119,7 @@ def _judged(
 def served_since_base(turn: Turn, project: Project, schema: Schema) -> tuple[pd.DataFrame, np.ndarray] | None:
     """The labelled rows that were served since the base of the steps, and the answers; `None` where labels came with the table."""
     ledger = Ledger.open(Settings())
-    champion = ledger.champion(project.name)
-    followed = followed_of(ledger, project, champion.version if champion else None)
+    followed = followed_now(ledger, project)
     if followed is None:
         return None
     doubted = fresh_for_step(ledger, project, followed, turn.moment).left_out

@@ -17,7 +17,7 @@ from treadle.ledger import Lease, Ledger
 from treadle.models.tracking import open_run, run_url
 from treadle.pages.turn import in_words
 from treadle.project import load_project
-from treadle.retraining.steps import STEP, followed_of
+from treadle.retraining.steps import STEP, followed_now
 from treadle.retraining.turn import Best, Parts, Registered, Rows, Turn, Verdict, parse_moment
 from treadle.settings import Settings
 
@@ -34,9 +34,7 @@ def turn_of(name: str, at: str | None, reason: str) -> Iterator[Turn]:
     moment = parse_moment(at)
     ledger = Ledger.open(settings)
     with _leased(ledger, name, moment or datetime.now(UTC), settings.retrain_lease_s) as lease:
-        champion = ledger.champion(name)
-        followed = followed_of(ledger, project, champion.version if champion else None)
-        is_step = reason == STEP and followed is not None
+        is_step = reason == STEP and followed_now(ledger, project) is not None
         tags = {
             "reason": reason,
             "prefect_flow_run": str(flow_run.id),

@@ -1,11 +1,9 @@
 """With the platform up: a person approves a challenger in Prefect, and a worker that dies in a train loses nothing."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 
 import httpx
 import numpy as np
@@ -13,6 +11,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from tests import commands
 from treadle import Client
 from treadle.ledger import Ledger, ReadyCalls
 from treadle.settings import Settings
@@ -32,14 +31,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def treadle(home):
-    def run(*words):
-        command = [sys.executable, "-m", "console.cli", *words, "--json"]
-        environment = os.environ | {"TREADLE_HOME": str(home), "TREADLE_RETRAIN_LEASE_S": "10"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
-
-    return run
+    return partial(commands.treadle, home, TREADLE_RETRAIN_LEASE_S="10")
 
 
 @pytest.fixture(scope="module")

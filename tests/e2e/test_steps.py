@@ -1,9 +1,5 @@
 """A stream that moves, lived through with the platform up: won duel, steps by the real flows, the proof that they pay, and an undoing."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 
@@ -12,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.commands import platform_of_toy, treadle
 from treadle.ledger import Ledger
 from treadle.settings import Settings
 
@@ -25,14 +22,6 @@ tune: {trials: 2, minutes: 1, workers: 1, retrain_trials: 1}
 watch: {every: 52w, window: 100, min_rows: 50, min_labelled: 24, needed: 1}
 retrain: {follow: 0.05, cooldown: 1h, min_new_labels: 20, history: 10d}
 """
-
-
-def treadle(home, *words):
-    command = [sys.executable, "-m", "console.cli", *words, "--json"]
-    environment = os.environ | {"TREADLE_HOME": str(home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
 
 
 def world(hours, slope, rng):
@@ -84,17 +73,10 @@ def life(tmp_path_factory):
     home = tmp_path_factory.mktemp("steps")
     rows, y = world(range(TABLE), 3.0, np.random.default_rng(0))
     rows.assign(y=y).to_csv(home / "toy.csv", index=False)
-    treadle(home, "init", "toy", "--from", str(home / "toy.csv"), "--target", "y")
-    path = home / "projects/toy/project.yaml"
-    path.write_text(path.read_text() + RULES)
-    treadle(home, "up", "--detach", "--auto-ports")
-    try:
-        assert treadle(home, "train", "toy")["decision"] == "promoted"
+    with platform_of_toy(home, RULES):
         lived = Life(home)
         lived.wait(lambda: httpx.get(f"{lived.settings.api_url}/v1/models/toy").status_code == 200)
         yield lived
-    finally:
-        treadle(home, "down")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """With the platform up: a storm of triggers is one train run, and of two runs for one slot one does its work."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.answered import answered
+from tests.commands import platform_of_toy
 from tests.faults.scheduler import BEGAN
 from treadle.ledger import Feedback, Ledger
 from treadle.project import load_project
@@ -37,25 +37,10 @@ def home(tmp_path_factory):
     return folder
 
 
-def treadle(home, *words):
-    command = [sys.executable, "-m", "console.cli", *words, "--json"]
-    environment = os.environ | {"TREADLE_HOME": str(home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def platform(home):
-    treadle(home, "init", "toy", "--from", str(home / "toy.csv"), "--target", "y")
-    path = home / "projects/toy/project.yaml"
-    path.write_text(path.read_text() + RULES)
-    treadle(home, "up", "--detach", "--auto-ports")
-    try:
-        assert treadle(home, "train", "toy")["decision"] == "promoted"
+    with platform_of_toy(home, RULES):
         yield Settings(home=home)
-    finally:
-        treadle(home, "down")
 
 
 def ask(settings, path, body):

@@ -123,6 +123,12 @@ def followed_of(ledger: Ledger, project: Project, champion: int | None) -> Follo
     return Followed.of(figures)
 
 
+def followed_now(ledger: Ledger, project: Project) -> Followed | None:
+    """How far a project's stream has been followed up to the champion of now; `None` when it is not."""
+    champion = ledger.champion(project.name)
+    return followed_of(ledger, project, champion.version if champion else None)
+
+
 def judge_steps(
     followed: Followed, now: np.ndarray, then: np.ndarray, days: np.ndarray | None, *, first: int, seed: int = 0,
     givers: np.ndarray | None = None,

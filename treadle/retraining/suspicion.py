@@ -51,7 +51,7 @@ class Bar:
 SUSPICION = Bar(z=5.0)
 """Labels are set aside: by luck one in three million, if labels were independent."""
 DOUBT = Bar(z=3.0, part=1 / 3)
-"""No step is made, since nobody would compare it: by luck one in seven hundred."""
+"""Steps leave the labels out, since nobody compares a step: by luck one in seven hundred."""
 
 
 @dataclass(frozen=True)

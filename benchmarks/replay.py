@@ -102,7 +102,7 @@ def cycles(days: int = 300) -> pd.DataFrame:
     )
 
 
-FOLLOW = {"follow": 0.025}
+FOLLOW = {"follow": 0.0275, "min_new_labels": 20}
 BIKES = {key: value for key, value in yaml.safe_load((CHECKOUT / "projects/bikes/project.yaml").read_text()).items()
          if key in ("promote", "watch", "retrain")}  # fmt: skip
 BIKES["retrain"] |= FOLLOW

@@ -9,10 +9,13 @@ import pandas as pd
 
 from tasks.history import history_of
 from tasks.step import step
-from treadle.families.storage import save_model
-from treadle.learning.recipe import fit_recipe
-from treadle.models.tracking import log_params
-from treadle.project import load_project
+from tasks.steps import refit_to_update
+from treadle.families.storage import load_model, save_model
+from treadle.learning.recipe import fit_recipe, update_recipe
+from treadle.ledger import Ledger
+from treadle.models.registry import Registry
+from treadle.models.tracking import log_params, set_tags
+from treadle.project import Project, load_project
 from treadle.retraining.turn import Best, Rows, Turn
 from treadle.settings import Settings
 from treadle.tables.data import ROW, load_snapshot
@@ -35,9 +38,27 @@ def fit_model(turn: Turn, rows: Rows, best: Best) -> Rehearsal:
     schema = Schema.load(turn.path("schema.json"))
     frame = parts_of(turn, rows, "train", "valid")
     path = turn.path("rehearsal.skops")
-    save_model(fit_recipe(project, schema, frame, best.family, best.params, history_of(turn)), path)
+    updated = _update(turn, project, schema, frame, best)
+    model = (
+        fit_recipe(project, schema, frame, best.family, best.params, history_of(turn)) if updated is None else updated
+    )
+    save_model(model, path)
     log_params(Settings(), turn.run_id, {"family": best.family} | best.params)
     return Rehearsal(str(path), best.family, best.params)
+
+
+def _update(turn: Turn, project: Project, schema: Schema, frame: pd.DataFrame, best: Best) -> Any | None:
+    """The last refit of a followed stream after it has learned further; `None` where the model has to be fitted anew."""
+    settings = Settings()
+    refit, updated = refit_to_update(turn, project), None
+    if refit is not None:
+        kept = Registry(settings, Ledger.open(settings)).fetch_model(project.name, refit, turn.path("refit"))
+        before = None if kept is None else load_model(kept)
+        updated = update_recipe(project, schema, frame, best.family, best.params, history_of(turn), before)
+    turn.write("fit.json", {"update_of": None if updated is None else refit})
+    if updated is not None:
+        set_tags(settings, turn.run_id, {"update_of": f"version {refit}"})
+    return updated
 
 
 def parts_of(turn: Turn, rows: Rows, *parts: str) -> pd.DataFrame:

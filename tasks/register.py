@@ -37,7 +37,7 @@ from treadle.quality.storage import keep_estimator, with_losses
 from treadle.quality.use import column_use
 from treadle.retraining.turn import Registered, Rows, Scores, Turn
 from treadle.settings import CHECKOUT, Settings
-from treadle.tables.data import AT
+from treadle.tables.data import AT, ROW
 from treadle.tables.labeling import audit_labels
 from treadle.tables.schema import Schema
 
@@ -239,14 +239,14 @@ def _reference(
     """
     problem = load_problem(project.problem)
     metric = pick_metric(problem, project.promote.metric)
-    served = served_since_base(turn, project, schema) if turn.is_step else None
-    if served is not None:
-        return reference_from(learned, *served, schema, problem, metric), *served
-    if loses_at_once(turn, rows, project):
-        judged = parts_of(turn, rows, judge_part(turn))
+    judged = served_since_base(turn, project, schema) if turn.is_step else None
+    if judged is None and loses_at_once(turn, rows, project):
         with np.load(turn.path("judged.npz")) as kept:
-            answer = kept["answer"]
-        return reference_from(learned, judged, answer, schema, problem, metric), judged, answer
+            judged = parts_of(turn, rows, judge_part(turn)), kept["answer"]
+    if judged is not None:
+        seen, answer = judged
+        older = learned[~learned[ROW].isin(seen[ROW])]
+        return reference_from(older, seen, answer, schema, problem, metric), seen, answer
     history = history_of(turn)
     return make_reference(
         learned,
@@ -297,6 +297,7 @@ def _card(
 ) -> str:  # fmt: skip
     problem = load_problem(project.problem)
     first, last = learned[AT].min(), learned[AT].max()
+    refit = turn.updated
     return render_card(
         Card(
             model=project.name,
@@ -319,7 +320,9 @@ def _card(
             slices=tuple(turn.read("slices.json")),
             parity=parity.max_difference,
             url=Settings().api_url,
-            lineage={"MLflow run": turn.run_id} | _tags(project, rows),
+            lineage={"MLflow run": turn.run_id}
+            | _tags(project, rows)
+            | ({"update of": f"version {refit}"} if refit else {}),
             quarantined=rows.quarantined,
             history=say_history(turn.read("history.json")),
         )

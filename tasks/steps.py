@@ -12,9 +12,11 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.probation import losses_of_both
 from tasks.step import step
 from treadle.errors import Conflict
+from treadle.learning.recipe import can_update
 from treadle.learning.reference import MOST_JUDGED
 from treadle.ledger import Ledger, Row
 from treadle.models.answering import open_for_rows
+from treadle.models.evidence import Evidence
 from treadle.models.registry import Registry
 from treadle.project import Project, load_project
 from treadle.retraining.doubt import Fresh, fresh_for_step
@@ -42,9 +44,30 @@ def followed_with(turn: Turn, project: Project, followed: Followed | None, versi
     split = turn.read("split.json")
     rows = sum(len(split[part]) for part in KNOWN)
     if turn.is_step and followed is not None:
-        return followed.step(version, rows)
+        return followed.step(version, rows, is_update=turn.updated is not None)
     asking = turn.reason if followed is None else "quality-loss"
-    return begun(version, rows) if may_begin(project, asking, held=len(split["holdout"])) else None
+    if not may_begin(project, asking, held=len(split["holdout"])):
+        return None
+    made = Ledger.open(Settings()).version(project.name, version)
+    updates = made is not None and can_update(Schema.load(turn.path("schema.json")), made.family)
+    return begun(version, rows, updates=updates)
+
+
+def refit_to_update(turn: Turn, project: Project) -> int | None:
+    """The version that a step goes on from; `None` where it is fitted anew, or the turn is no step.
+
+    It is fitted anew once the rows have grown enough since the last refit, and where rows that the refit has learned from are gone:
+    they were erased, or whoever labelled them is in doubt by now.
+    """
+    settings, growth = Settings(), growth_of(project)
+    followed = followed_now(Ledger.open(settings), project) if turn.is_step else None
+    if followed is None or growth is None:
+        return None
+    split = turn.read("split.json")
+    known = {row for part in (*KNOWN, "holdout") for row in split[part]}
+    is_whole = Evidence(settings, project.name).seen(followed.refit) <= known if followed.updates else False
+    rows = sum(len(split[part]) for part in KNOWN)
+    return followed.refit if is_whole and followed.may_update(rows, growth) else None
 
 
 def note_step(turn: Turn, ledger: Ledger, followed: Followed) -> None:

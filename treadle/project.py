@@ -204,8 +204,9 @@ class Retrain(_Part):
     every: Interval = timedelta(days=1)
     """With `every-window`, the event time between two retrains."""
     follow: float | None = Field(default=None, gt=0, le=0.5)
-    """With `treadle`, once labels have shown a loss and a challenger has won its duel: refit whenever the labelled rows have grown
-    by this share, without a new verdict and without a duel, as long as labels show that it pays. Empty: a verdict each time."""
+    """With `treadle`, once labels have shown a loss and a challenger has won its duel: learn again as the labelled rows grow, without
+    a new verdict and without a duel, as long as labels show that it pays. A refit each time they have grown by this share, or, where
+    versions can be updated, by twice as much with updates in between. Empty: a verdict each time."""
     cooldown: Duration = timedelta(hours=6)
     """Least event time between two retrains."""
     max_per_day: int = Field(default=4, ge=1)

@@ -6,12 +6,14 @@ import pytest
 
 from treadle.errors import BadData, BadProject, NotFound
 from treadle.families import FAMILIES, check_families, load_family
+from treadle.families.protocol import Updating
 from treadle.families.storage import load_model, save_model
 from treadle.models.onnx_export import check_parity, frame_to_inputs, pack, run_onnx
 from treadle.models.packing import Packer
 from treadle.problems import PROBLEMS, load_problem
 
 CASES = [(family, problem) for family in FAMILIES for problem in PROBLEMS if problem in load_family(family).problems]
+UPDATING = [case for case in CASES if isinstance(load_family(case[0]), Updating)]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}:{case[1]}")
@@ -212,3 +214,68 @@ def test_a_model_file_with_a_stranger_in_it_is_not_opened(tmp_path):
     skops.io.dump({"x": pd.Timedelta("1h")}, tmp_path / "odd.skops")
     with pytest.raises(BadData, match="does not open"):
         load_model(tmp_path / "odd.skops")
+
+
+def moved(case):
+    """The case in another world: numbers are half as large again, and each class is called by the next one's name."""
+    family, problem, schema, frame, y = case
+    return family, problem, schema, frame, (y + 1) % len(schema.classes) if schema.classes else 1.5 * y
+
+
+@pytest.mark.parametrize("case", UPDATING, indirect=True, ids=lambda case: f"{case[0]}:{case[1]}")
+def test_an_update_learns_the_new_world_and_leaves_the_model_that_it_goes_on_from(case, tmp_path):
+    family, problem, schema, frame, _ = case
+    *_, y = moved(case)
+    before, params = fit(case).model, family.defaults(problem)
+    answered = problem.predict(before, frame)
+    after = family.update(before, frame[:400], y[:400], params, schema=schema, seed=3)
+    metric = problem.default_metric
+    losses = [problem.row_losses(metric, y[400:], problem.predict(m, frame[400:])).mean() for m in (before, after)]
+    assert losses[1] < 0.8 * losses[0]
+    assert np.array_equal(problem.predict(before, frame), answered)
+    again = family.update(before, frame[:400], y[:400], params, schema=schema, seed=3)
+    assert np.array_equal(problem.predict(after, frame), problem.predict(again, frame))
+    save_model(after, tmp_path / "model.skops")
+    assert np.array_equal(problem.predict(load_model(tmp_path / "model.skops"), frame), problem.predict(after, frame))
+    onnx_bytes = family.to_onnx(after, schema).SerializeToString()
+    assert check_parity(after, onnx_bytes, hard_rows(frame), schema, problem, float(np.std(y))).ok
+
+
+@pytest.mark.parametrize("case", UPDATING, indirect=True, ids=lambda case: f"{case[0]}:{case[1]}")
+def test_an_update_of_a_model_that_was_read_from_disk_is_the_same(case, tmp_path):
+    family, problem, schema, frame, y = case
+    model = fit(case).model
+    save_model(model, tmp_path / "model.skops")
+    ways = [
+        family.update(one, frame[:200], y[:200], family.defaults(problem), schema=schema)
+        for one in (model, load_model(tmp_path / "model.skops"))
+    ]
+    assert np.allclose(problem.predict(ways[0], frame), problem.predict(ways[1], frame), rtol=1e-12)
+
+
+def test_an_update_may_miss_a_class(toy):
+    """The newest rows of a stream need not have them all."""
+    family, problem = load_family("gradient-boosting"), load_problem("tabular-classification")
+    schema, frame = toy(problem.name)
+    schema = schema.model_copy(update={"classes": ("a", "b", "c")})
+    size = frame["size"].fillna(0).to_numpy()
+    y = np.digitize(size, np.quantile(size, [1 / 3, 2 / 3]))
+    params = family.defaults(problem)
+    made = family.fit(frame, y, params, problem=problem, schema=schema, metric="log_loss").model
+    after = family.update(made, frame[y > 0], 3 - y[y > 0], params, schema=schema)
+    before, now = (problem.predict(model, frame[y == 2]).mean(axis=0) for model in (made, after))
+    assert now[1] > before[1] + 0.3  # what was c is b in these rows
+    alone = family.update(made, frame[y == 0], y[y == 0], params, schema=schema)
+    assert np.isfinite(problem.predict(alone, frame)).all()
+
+
+def test_an_update_says_what_it_cannot_learn_from(toy):
+    family, problem = load_family("gradient-boosting"), load_problem("tabular-regression")
+    schema, frame = toy(problem.name)
+    y = np.abs(problem.encode_target(frame[schema.target], schema))
+    params = family.defaults(problem)
+    made = family.fit(frame, y, params, problem=problem, schema=schema, metric="mae").model
+    with pytest.raises(BadData, match="below zero"):
+        family.update(made, frame, -y - 1, params, schema=schema)
+    with pytest.raises(BadData, match="no rows"):
+        family.update(made, frame[:0], y[:0], params, schema=schema)

@@ -1,6 +1,7 @@
 """A stream that moves, lived through with the platform up: won duel, steps by the real flows, the proof that they pay, and an undoing."""
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from tests.commands import platform_of_toy, treadle
 from treadle.ledger import Ledger
+from treadle.models.tracking import client
 from treadle.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("platform")]
@@ -17,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200), pyte
 BEGAN = datetime(2024, 1, 1)
 TABLE = 400  # hours
 RULES = """promote: {metric: mae}
-train: {families: [linear]}
+train: {families: [gradient-boosting]}
 tune: {trials: 2, minutes: 1, workers: 1, retrain_trials: 1}
 watch: {every: 52w, window: 100, min_rows: 50, min_labelled: 24, needed: 1}
 retrain: {follow: 0.05, cooldown: 1h, min_new_labels: 20, history: 10d}
@@ -79,44 +81,68 @@ def life(tmp_path_factory):
         yield lived
 
 
+@dataclass(frozen=True)
+class Lived:
+    """What was seen until labels said that the steps pay; tests come in any order, and one of them lives on."""
+
+    loss: dict
+    steps: list[dict]
+    decisions: list[str]
+    promotion: str
+    status: dict
+    page: dict
+
+
 @pytest.fixture(scope="module")
 def followed(life):
     """A loss, the duel that it leads to, and as many steps as it takes until labels say whether they pay."""
     loss, steps = life.live(168, -2.0), []
     while not steps or (steps[-1]["followed"]["state"] == "follows" and len(steps) < 8):
         steps.append(life.live(48, -3.0 - len(steps)))
-    return loss, steps
+    return Lived(
+        loss,
+        steps,
+        [decision.kind for decision in life.ledger.last_decisions("toy", 40)],
+        life.ledger.last_promotion("toy").verdict,
+        treadle(life.home, "governor", "status", "toy"),
+        httpx.get(f"{life.settings.api_url}/console.json").json()["models"][0],
+    )
 
 
-def test_a_won_duel_on_a_loss_begins_it(life, followed):
-    loss, steps = followed
-    assert (loss["verdict"], loss["retrain"]) == ("quality-loss", True)
-    begun = steps[0]["followed"]
+def test_a_won_duel_on_a_loss_begins_it(followed):
+    assert (followed.loss["verdict"], followed.loss["retrain"]) == ("quality-loss", True)
+    begun = followed.steps[0]["followed"]
     assert (begun["state"], begun["base"], begun["version"]) == ("follows", 2, 2)
     assert "The stream is followed from version 2 on" in begun["reason"]
 
 
-def test_each_growth_is_a_step_by_the_real_flows(life, followed):
-    _, steps = followed
+def test_each_growth_is_a_step_by_the_real_flows(followed):
+    steps = followed.steps
     assert all(look["retrain"] for look in steps)
     assert all(look["retrain_reason"].startswith("stream-moves: the stream is known to move") for look in steps)
-    kinds = [decision.kind for decision in life.ledger.last_decisions("toy", 40)]
-    assert kinds.count("promoted") == 2 + len(steps)
-    assert life.ledger.last_promotion("toy").verdict == "followed"
+    assert followed.decisions.count("promoted") == 2 + len(steps)
+    assert followed.promotion == "followed"
 
 
-def test_labels_say_that_the_steps_pay_and_the_status_tells_it(life, followed):
-    _, steps = followed
-    states = [look["followed"]["state"] for look in steps]
-    assert states == ["follows", "follows", "follows", "pays"]
-    assert "following the stream pays" in steps[-1]["followed"]["reason"]
-    status = treadle(life.home, "governor", "status", "toy")
-    assert status["followed"].startswith("The stream is followed from version ")
-    page = httpx.get(f"{life.settings.api_url}/console.json").json()["models"][0]
-    assert page["governor"]["followed"] == status["followed"]
+def test_steps_between_two_refits_are_updates(life, followed):
+    """A look tells the step before it."""
+    told = [look["followed"] for look in followed.steps]
+    updates = [one for one in told if one["refit"] < one["version"]]
+    assert all(one["updates"] for one in told)
+    assert 1 <= len(updates) < len(told) - 1  # the first is the duel's, and one of the others a refit
+    run = life.ledger.version("toy", updates[0]["version"]).run_id
+    assert client(life.settings).get_run(run).data.tags["update_of"] == f"version {updates[0]['refit']}"
 
 
-def test_steps_for_the_worse_are_undone(life, followed):
+def test_labels_say_that_the_steps_pay_and_the_status_tells_it(followed):
+    assert [look["followed"]["state"] for look in followed.steps] == ["follows", "follows", "follows", "pays"]
+    assert "following the stream pays" in followed.steps[-1]["followed"]["reason"]
+    assert followed.status["followed"].startswith("The stream is followed from version ")
+    assert followed.page["governor"]["followed"] == followed.status["followed"]
+
+
+@pytest.mark.usefixtures("followed")
+def test_steps_for_the_worse_are_undone(life):
     """Two days of labels are a constant; the step that believes them loses to its base in the fortnight after."""
     before = life.ledger.champion("toy").version
     life.live(48, -6.0, label=100.0)

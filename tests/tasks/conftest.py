@@ -24,22 +24,28 @@ def installation(tmp_path_factory, toy):
     (folder / "project.yaml").write_text(YAML)
     schema, frame = toy("tabular-regression")
     schema.save(folder / "schema.json")
-    project, problem, family = load_project("toy", settings), load_problem("tabular-regression"), load_family("linear")
+    problem, family = load_problem("tabular-regression"), load_family("linear")
     registry = Registry(settings, Ledger.open(settings))
     y = frame["amount"].to_numpy()
     for target in (y, 2 * y.mean() - y):
         model = family.fit(frame, target, {"strength": 1.0}, problem=problem, schema=schema, metric="mae").model
-        with open_run(settings, project, name="test", tags={}) as run_id:
-            columns = tuple(ManifestColumn(c.name, c.kind, categories=c.categories) for c in schema.features)
-            manifest = Manifest(
-                model="toy", problem=problem.name, family=family.name, columns=columns, target="amount", metric="mae"
-            )
-            uri, graph = log_model(settings, run_id, model, schema, TRUSTED), family.to_onnx(model, schema)
-            onnx_bytes = graph.SerializeToString()
-            registry.register(
-                "toy", Candidate(run_id, uri, family.name, {}, {"mae": 1.0}, onnx_bytes, manifest, None, {})
-            )
+        register(settings, registry, schema, family, model)
     return settings, frame
+
+
+def register(settings, registry, schema, family, model):
+    """A fitted model of the toy project as its next version; its number."""
+    project = load_project("toy", settings)
+    with open_run(settings, project, name="test", tags={}) as run_id:
+        columns = tuple(ManifestColumn(c.name, c.kind, categories=c.categories) for c in schema.features)
+        manifest = Manifest(
+            model="toy", problem=project.problem, family=family.name, columns=columns, target="amount", metric="mae"
+        )
+        uri, graph = log_model(settings, run_id, model, schema, TRUSTED), family.to_onnx(model, schema)
+        onnx_bytes = graph.SerializeToString()
+        return registry.register(
+            "toy", Candidate(run_id, uri, family.name, {}, {"mae": 1.0}, onnx_bytes, manifest, None, {})
+        )
 
 
 @pytest.fixture

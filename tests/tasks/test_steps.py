@@ -37,9 +37,11 @@ def turn(installation, monkeypatch):
     settings, _ = installation
     monkeypatch.setenv("TREADLE_HOME", str(settings.home))
 
-    def make(reason, *, is_step=False, **split):
+    def make(reason, *, is_step=False, update_of=None, **split):
         made = Turn("toy", "run", SWAP.isoformat(), reason, 1, is_step)
         made.write("split.json", SPLIT | split)
+        made.write("fit.json", {"update_of": update_of})
+        Schema.load(settings.projects_dir / "toy" / "schema.json").save(made.path("schema.json"))
         return made
 
     return make
@@ -102,7 +104,7 @@ def test_the_next_step_is_granted_once_the_rows_have_grown(installation, project
     )
     early = governor.weigh("ok", "nothing moved.", SWAP + timedelta(days=1, hours=10))
     assert not early.decision.retrain
-    assert "the next refit comes with 11 new labelled rows (10 so far)" in early.decision.reason
+    assert "the next step comes with 11 new labelled rows (10 so far)" in early.decision.reason
     due = governor.weigh("ok", "nothing moved.", SWAP + timedelta(days=1, hours=11))
     assert due.decision.retrain
     assert governor.last(1)[0].verdict == "stream-moves"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from treadle.errors import BadData
 from treadle.families.protocol import Fitted, Report, check_params, check_rows
 from treadle.problems import Problem
 from treadle.tables.schema import Schema
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 PATIENCE = 60
 REPORT_EVERY = 20
 MAX_ROUNDS = 1500
+MORE_ROUNDS = 0.2  # of the recipe's rounds, at twice its rate: an update
+MOST_RATE = 0.3
+BINARY = 2
 COUNTS = "counts"
 
 
@@ -96,9 +101,39 @@ class GradientBoosting:
             fitted["rounds"] = max(10, int(estimator.best_iteration_ or estimator.n_estimators_))
         return Fitted(Pipeline([("encode", encoder), ("model", estimator)]), fitted)
 
+    def update(
+        self, model: Pipeline, X: pd.DataFrame, y: np.ndarray, params: dict[str, Any], *, schema: Schema, seed: int = 0
+    ) -> Pipeline:
+        """A fifth of the rounds more, at twice the rate: boosting goes on where the model stopped.
+
+        `LGBMRegressor.fit(init_model=…)` does the same, but writes all trees out and reads them again, which takes longer than
+        to learn the new ones; and `LGBMClassifier` refuses rows without one of the classes.
+        """
+        import lightgbm
+        from sklearn.pipeline import Pipeline
+
+        if not len(y):
+            raise BadData("There are no rows to learn from.")
+        if model.named_steps["model"].objective_ == "poisson" and y.min() < 0:
+            raise BadData("The model takes the target for a count, and a row is below zero: it has to be fitted anew.")
+        encoder, estimator = model.named_steps["encode"], model.named_steps["model"]
+        classes = len(schema.classes or ())
+        learning = {"objective": estimator.objective_} | ({"num_class": classes} if classes > BINARY else {})
+        booster = lightgbm.train(
+            _shape(params, seed) | learning | {"learning_rate": min(MOST_RATE, 2 * float(params["rate"]))},
+            lightgbm.Dataset(encoder.transform(X), y, params={"verbosity": -1}),
+            num_boost_round=max(1, round(MORE_ROUNDS * int(params["rounds"]))),
+            init_model=estimator.booster_,
+            keep_training_booster=True,
+        ).free_dataset()
+        vars(booster)["_Booster__init_predictor"] = None  # it would keep, and save, the model before as well
+        grown = copy(estimator)
+        grown._Booster = booster
+        return Pipeline([("encode", encoder), ("model", grown)])
+
     def sketch(self, params: dict[str, Any]) -> dict[str, Any]:
         """A quarter of the rounds at four times the rate."""
-        rate = min(0.3, 4 * float(params["rate"]))
+        rate = min(MOST_RATE, 4 * float(params["rate"]))
         rounds = round(int(params["rounds"]) * float(params["rate"]) / rate)
         return dict(params) | {"rate": rate, "rounds": max(20, rounds)}
 
@@ -109,11 +144,9 @@ class GradientBoosting:
         return convert_lightgbm_estimator(model, schema)
 
 
-def _estimator(params: dict[str, Any], y: np.ndarray, schema: Schema, seed: int) -> Any:
-    from lightgbm import LGBMClassifier, LGBMRegressor
-
-    shape = {
-        "n_estimators": int(params["rounds"]),
+def _shape(params: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Our parameters as LightGBM has them, but for the rounds and the loss."""
+    return {
         "learning_rate": float(params["rate"]),
         "num_leaves": int(params["leaves"]),
         "min_child_samples": int(params["min_leaf"]),
@@ -127,6 +160,12 @@ def _estimator(params: dict[str, Any], y: np.ndarray, schema: Schema, seed: int)
         "force_row_wise": True,
         "verbosity": -1,
     }
+
+
+def _estimator(params: dict[str, Any], y: np.ndarray, schema: Schema, seed: int) -> Any:
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    shape: dict[str, Any] = _shape(params, seed) | {"n_estimators": int(params["rounds"])}
     if schema.classes:
         return LGBMClassifier(**shape)
     loss = params.get("loss", COUNTS)

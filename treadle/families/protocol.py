@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -89,6 +89,29 @@ class Family(Protocol):
 
     def to_onnx(self, model: Pipeline, schema: Schema) -> onnx.ModelProto:
         """The whole pipeline as ONNX: raw columns in, `prediction` (n,) or `probabilities` (n, n_classes) out."""
+        ...
+
+
+@runtime_checkable
+class Updating(Protocol):
+    """A family whose models learn further without being fitted anew."""
+
+    def update(
+        self, model: Pipeline, X: pd.DataFrame, y: np.ndarray, params: dict[str, Any], *, schema: Schema, seed: int = 0
+    ) -> Pipeline:
+        """The model after it has learned from some rows what it still gets wrong in them; the one that is given stays as it is.
+
+        Args:
+            model: Fitted by this family with `params`; its encoder is kept.
+            X: Conformed rows (n, columns). A class may be missing among them.
+            y: Their encoded targets (n,).
+            params: All of the family's parameters.
+            schema: Knows the columns.
+            seed: Of all chance in it.
+
+        Raises:
+            BadData: There are no rows.
+        """
         ...
 
 

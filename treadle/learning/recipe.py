@@ -15,6 +15,7 @@ import pandas as pd
 
 from treadle.errors import BadData
 from treadle.families import load_family
+from treadle.families.protocol import Updating
 from treadle.learning.history import Choice, Fit, History, choose
 from treadle.learning.split import Split, bound, is_timed
 from treadle.problems import load_problem, pick_metric
@@ -51,6 +52,32 @@ def fit_recipe(
         **how,
     )
     return fitted.model
+
+
+def can_update(schema: Schema, family: str) -> bool:
+    """Whether versions of a family may learn further between two fits: it knows how, and rows have an age to go by."""
+    return schema.time is not None and isinstance(load_family(family), Updating)
+
+
+def update_recipe(
+    project: Project, schema: Schema, frame: pd.DataFrame, family: str, params: Mapping[str, Any], history: History,
+    model: Any | None,
+) -> Any | None:  # fmt: skip
+    """A fitted model of a recipe after it has learned further from the newest rows of `frame`; the one given stays as it is.
+
+    Returns:
+        The model; `None` where it has to be fitted anew: there is none, the columns are others now, or the family objects.
+    """
+    learner = load_family(family)
+    columns = [column.model_dump() for column in schema.features]
+    if model is None or not isinstance(learner, Updating) or model.named_steps["encode"].columns != columns:
+        return None
+    newest = frame.iloc[history.newest(frame[AT].to_numpy())]
+    target: np.ndarray = load_problem(project.problem).encode_target(newest[schema.target], schema)
+    try:
+        return learner.update(model, newest, target, dict(params), schema=schema, seed=project.split.seed)
+    except BadData:
+        return None
 
 
 def pick_history(

@@ -16,7 +16,7 @@ import pandas as pd
 
 from treadle.drift import Reference
 from treadle.problems import Problem
-from treadle.tables.data import AT, ROW
+from treadle.tables.data import AT
 from treadle.tables.labeling import event_days
 from treadle.tables.schema import Schema
 
@@ -58,14 +58,14 @@ def make_reference(
 
 
 def reference_from(
-    learned: pd.DataFrame, judged: pd.DataFrame, answer: np.ndarray, schema: Schema, problem: Problem, metric: str
+    older: pd.DataFrame, judged: pd.DataFrame, answer: np.ndarray, schema: Schema, problem: Problem, metric: str
 ) -> Reference:
     """What was normal by rows that the recipe's rehearsal had not seen: no further fit, but whatever they drifted is in it.
 
     For a version that was turned down; should a person promote it all the same, it can be watched.
 
     Args:
-        learned: Rows that the version learns from.
+        older: Rows that the version learns from, without the judged ones.
         judged: Rows that its rehearsal had not seen, (n, columns).
         answer: Its answers to them, (n,) or (n, n_classes).
         schema: Says the features, the target and whether there is time.
@@ -75,7 +75,6 @@ def reference_from(
     timed = schema.time is not None
     order = np.argsort(judged[AT].to_numpy(), kind="stable")[-MOST_JUDGED:] if timed else np.arange(len(judged))
     judged, answer = judged.iloc[order].reset_index(drop=True), answer[order]
-    older = learned[~learned[ROW].isin(judged[ROW])]
     older = older.sort_values(AT, kind="stable") if timed else older
     names = [column.name for column in schema.features]
     rows = pd.concat([older[names], judged[names]], ignore_index=True).tail(MOST_ROWS).reset_index(drop=True)

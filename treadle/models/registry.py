@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -276,6 +277,25 @@ class Registry:
         champion = self.ledger.champion(name)
         version = self.ledger.version(name, champion.version) if champion else None
         return {"family": version.family, "params": version.params} if version else None
+
+    def fetch_model(self, name: str, version: int, folder: Path) -> Path | None:
+        """Copy the fitted pipeline of a version, a skops file that MLflow keeps, into a folder; `None` where it is there no more.
+
+        Raises:
+            Unavailable: MLflow cannot be reached.
+        """
+        client(self.settings)
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        with _outages_told():
+            try:
+                found = download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(folder))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+        return Path(found) / "model.skops"
 
     def versions(self, name: str | None = None) -> list[dict[str, Any]]:
         """Versions with their aliases, newest first."""

@@ -15,7 +15,7 @@ import pandas as pd
 from treadle.cost import meter
 from treadle.families import load_family
 from treadle.learning.history import History
-from treadle.learning.recipe import fit_recipe
+from treadle.learning.recipe import fit_recipe, update_recipe
 from treadle.learning.split import split_rows
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
@@ -58,6 +58,7 @@ class Course:
         first_cpu_seconds: What it cost.
         y: Encoded targets (n,); NaN where there is no label.
         days: Day numbers (n,).
+        may_learn: Whether a version may ever learn from a row (n,): it is not in the frozen holdout.
     """
 
     project: Project
@@ -71,6 +72,7 @@ class Course:
     first_cpu_seconds: float
     y: np.ndarray
     days: np.ndarray
+    may_learn: np.ndarray
     _fitted: dict[bytes, tuple[Any, float]] = field(default_factory=dict)
 
     @property
@@ -89,6 +91,11 @@ class Course:
     def fit_frame(self, frame: pd.DataFrame, history: History) -> Any:
         """The same on rows of the stream as a table."""
         return fit_recipe(self.project, self.stream.schema, frame, self.family, self.params, history)
+
+    def update(self, model: Any, rows: np.ndarray, history: History) -> Any | None:
+        """A model of the recipe after it has learned further from the newest of some rows; `None` where it has to be fitted anew."""
+        frame = self.stream.frame.iloc[rows]
+        return update_recipe(self.project, self.stream.schema, frame, self.family, self.params, history, model)
 
     def fit_once(self, rows: np.ndarray) -> tuple[Any, float]:
         """Fit on rows by position; policies that learn from the same rows at the same moment share the work.
@@ -149,6 +156,7 @@ def lay_out(project: Project, stream: Stream) -> Course:
         first_cpu_seconds=spent.cpu_seconds,
         y=_targets(problem, stream),
         days=event_days(stream.frame),
+        may_learn=~stream.frame[ROW].isin(parts.holdout).to_numpy(),
     )
 
 

@@ -100,8 +100,10 @@ def turn(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> 
     return Turned(Watched(champion.number + 1, model, learned, reference, choice, seen), duel, choice)
 
 
-def take_step(course: Course, champion: Watched, known: np.ndarray, answers: np.ndarray, since: Watched) -> Watched:
-    """Refit on all that is known but the frozen holdout: the history is kept, and what was served since the base is normal.
+def take_step(
+    course: Course, champion: Watched, known: np.ndarray, answers: np.ndarray, since: Watched, refit: Watched | None
+) -> tuple[Watched, bool]:
+    """Learn from all that is known but the frozen holdout: the history is kept, and what was served since the base is normal.
 
     Args:
         course: The rows and the rules.
@@ -109,19 +111,29 @@ def take_step(course: Course, champion: Watched, known: np.ndarray, answers: np.
         known: Positions of the rows whose labels are known, in time order.
         answers: What was answered to each row of the stream, (n,) or (n, n_classes).
         since: The version from which the steps began.
+        refit: The version that an update goes on from; `None` for a refit.
+
+    Returns:
+        The version, and whether it is an update.
 
     Raises:
         BadData: A class is missing among the rows.
     """
     frame, history = course.stream.frame, champion.choice.history
-    free = known[~frame[ROW].iloc[known].isin(course.holdout).to_numpy()]
+    free = known[course.may_learn[known]]
     learned = free[history.within(frame[AT].to_numpy()[free])]
-    model = course.fit(learned, history)
+    updated = None if refit is None else course.update(refit.model, learned, history)
+    model = course.fit(learned, history) if updated is None else updated
     judged = served_since(course, since, known)
     reference = reference_from(
-        frame.iloc[learned], frame.iloc[judged], answers[judged], course.stream.schema, course.problem, course.metric
+        frame.iloc[np.setdiff1d(learned, judged)],
+        frame.iloc[judged],
+        answers[judged],
+        course.stream.schema,
+        course.problem,
+        course.metric,
     )
-    return replace(champion, model=model, learned=learned, reference=reference, seen=free)
+    return replace(champion, model=model, learned=learned, reference=reference, seen=free), updated is not None
 
 
 def served_since(course: Course, base: Watched, known: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from treadle.cost import meter
 from treadle.drift import Judgement, Window, judge
 from treadle.drift import Look as Earlier
 from treadle.learning.losses import loss_name
+from treadle.learning.recipe import can_update
 from treadle.promotion.probation import look_back
 from treadle.replay.course import Course
 from treadle.replay.policies import Look, Moment, Standing, Trained
@@ -44,7 +45,7 @@ class OnTreadle:
         self._choice = self._champion.choice
         self._asking: str | None = None
         self._followed: Followed | None = None
-        self._base = self._champion
+        self._base = self._refit = self._champion
 
     def look(self, standing: Standing, moment: Moment) -> Look:
         """The probation, then the watch's verdict, then the project's policy."""
@@ -71,7 +72,9 @@ class OnTreadle:
         self._replace(standing, replace(turned.challenger, number=self._versions), self._champion, moment)
         self._refused.clear()
         if may_begin(self._course.project, self._asking, held=len(self._course.holdout)):
-            self._followed, self._base = begun(self._versions, len(self._champion.seen)), self._champion
+            updates = can_update(self._course.stream.schema, self._course.family)
+            self._followed = begun(self._versions, len(self._champion.seen), updates=updates)
+            self._base = self._refit = self._champion
         learned = f"{turned.choice.history.name}, {len(turned.challenger.learned):,} rows"
         return Trained(self._champion, f"Learned from {learned}. {turned.duel.reason}", spent.cpu_seconds)
 
@@ -79,11 +82,18 @@ class OnTreadle:
         """One fit, which answers from then on."""
         if self._followed is None or standing.answers is None:
             return Trained(None, "The stream is followed no more.", 0.0)
+        rows = int(self._course.may_learn[moment.known].sum())
+        refit = self._refit if self._followed.may_update(rows, growth_of(self._course.project) or 0) else None
         with meter() as spent:
-            version = take_step(self._course, self._champion, moment.known, standing.answers, self._base)
+            version, is_update = take_step(
+                self._course, self._champion, moment.known, standing.answers, self._base, refit
+            )
         self._versions += 1
         self._replace(standing, replace(version, number=self._versions), None, moment)
-        self._followed = self._followed.step(self._versions, len(version.seen))
+        self._followed = self._followed.step(self._versions, rows, is_update=is_update)
+        if is_update:
+            return Trained(self._champion, f"An update of version {self._refit.number}.", spent.cpu_seconds)
+        self._refit = self._champion
         return Trained(self._champion, f"Learned from {len(version.learned):,} rows.", spent.cpu_seconds)
 
     def _follow_steps(self, standing: Standing, moment: Moment) -> None:

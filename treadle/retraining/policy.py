@@ -181,9 +181,7 @@ def _next_step(project: Project, now: Circumstances) -> str | None:
     needed = max(now.followed.needed(growth), project.retrain.min_new_labels)
     if now.new_labels >= needed:
         return None
-    return (
-        f"the stream is followed, and the next refit comes with {needed} new labelled rows ({now.new_labels} so far)."
-    )
+    return f"the stream is followed, and the next step comes with {needed} new labelled rows ({now.new_labels} so far)."
 
 
 def _in_flight(_project: Project, now: Circumstances) -> str | None:

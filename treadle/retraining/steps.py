@@ -21,6 +21,8 @@ from treadle.promotion.probation import look_back
 STEP = "stream-moves"
 """What a look asks as, whatever its verdict, while the stream is followed and its labelled rows have grown enough."""
 KIND = "followed"
+REFIT = 2.0  # times the project's share: growth since the last refit after which a step is a refit again, where the others are updates
+UPDATE = 0.25  # times the project's share: growth between two steps there; an update costs about a sixth of a refit
 STRETCH = 0.25  # growth of the labelled rows after which the steps are judged together
 MOST_STRETCHES = 4  # without proof: the rows have doubled since
 MUCH = 0.25  # share of the loss by which steps must be worse to be undone: single fits differ by less than that for no reason
@@ -43,6 +45,9 @@ class Followed:
         rows: Rows that were known to that.
         won: The version that won the duel with which it began; no duel has judged labels that came after it.
         stretches: How often the steps since the base were judged without proof.
+        updates: Whether steps between two refits are updates of the last one: its family can, and the rows have times.
+        refit: The newest version of these that was fitted anew; with `updates` only.
+        refit_rows: Rows that were known to that.
     """
 
     base: int
@@ -51,19 +56,27 @@ class Followed:
     rows: int
     won: int
     stretches: int = 0
+    updates: bool = False
+    refit: int = 0
+    refit_rows: int = 0
 
     @classmethod
     def of(cls, figures: Mapping[str, Any]) -> Followed:
         """It as `figures` left it."""
         return cls(**{key: value for key, value in figures.items() if key != "state"})
 
-    def step(self, version: int, rows: int) -> Followed:
+    def step(self, version: int, rows: int, *, is_update: bool = False) -> Followed:
         """One step further."""
-        return replace(self, version=version, rows=rows)
+        further = replace(self, version=version, rows=rows)
+        return further if is_update or not self.updates else replace(further, refit=version, refit_rows=rows)
 
     def needed(self, growth: float) -> int:
         """New labelled rows that the next step needs."""
-        return math.ceil(growth * self.rows)
+        return math.ceil(growth * (UPDATE if self.updates else 1) * self.rows)
+
+    def may_update(self, rows: int, growth: float) -> bool:
+        """Whether a step that knows so many rows may be an update of the last refit."""
+        return self.updates and rows < self.refit_rows * (1 + REFIT * growth)
 
     @property
     def is_due(self) -> bool:
@@ -78,16 +91,22 @@ class Followed:
     def said(self) -> str:
         """It in plain words."""
         due = math.ceil(self.base_rows * (1 + STRETCH * (self.stretches + 1)))
-        newest = "" if self.version == self.base else f" Its newest step is version {self.version}, of {self.rows:,}."
+        updated = f", an update of version {self.refit}" if self.updates and self.refit != self.version else ""
+        newest = (
+            ""
+            if self.version == self.base
+            else f" Its newest step is version {self.version}, of {self.rows:,}{updated}."
+        )
         return (
             f"The stream is followed from version {self.base} on, which knew {self.base_rows:,} labelled rows.{newest} "
             f"Labels say whether it pays from {due:,} rows on."
         )
 
 
-def begun(version: int, rows: int) -> Followed:
+def begun(version: int, rows: int, *, updates: bool = False) -> Followed:
     """The stream is followed from a version on that has won its duel on a loss."""
-    return Followed(version, rows, version, rows, version)
+    followed = Followed(version, rows, version, rows, version)
+    return replace(followed, updates=True, refit=version, refit_rows=rows) if updates else followed
 
 
 def growth_of(project: Project) -> float | None:
@@ -173,7 +192,7 @@ def judge_steps(
     if alone is not None:
         said = f"{said}, but without the labels of the key {alone} hardly a gain is left"
     elif np.quantile(drawn, 1 - CONFIDENCE) > 0:
-        newest = replace(begun(followed.version, followed.rows), won=followed.won)
+        newest = replace(followed, base=followed.version, base_rows=followed.rows, stretches=0)
         return newest, "pays", f"{said}: following the stream pays."
     if followed.stretches + 1 < MOST_STRETCHES:
         return replace(followed, stretches=followed.stretches + 1), "follows", f"{said}: that is no proof yet."

@@ -53,6 +53,11 @@ class Turn:
         path.write_text(json.dumps(content, default=str), encoding="utf-8")
         return path
 
+    @property
+    def updated(self) -> int | None:
+        """The version that this turn's model is an update of, once it is fitted; `None` where it was fitted anew."""
+        return self.read("fit.json")["update_of"]
+
     def read(self, name: str) -> Any:
         """Read what `write` left."""
         return json.loads(self.path(name).read_text(encoding="utf-8"))

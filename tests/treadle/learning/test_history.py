@@ -148,6 +148,25 @@ def test_weights_halve_with_each_half_life_and_are_one_on_average():
     assert History().weights(times) is None
 
 
+def test_an_update_learns_from_all_of_the_newest_rows_and_ever_fewer_of_the_older():
+    rng = np.random.default_rng(0)
+    times = rng.permutation(np.datetime64("2024-01-01") + np.arange(2400) * np.timedelta64(1, "h"))
+    newest = History(half_life=timedelta(days=15)).newest(times)
+    age = (times.max() - times[newest]) / np.timedelta64(1, "D")
+    assert (np.diff(age) < 0).all()  # in time order
+    share = [((age >= days) & (age < days + 1)).sum() / 24 for days in (0, 10, 20, 30)]
+    assert share == pytest.approx([1, 1 / 2, 1 / 4, 1 / 8], abs=0.05)  # it forgets half as fast again as the history
+    assert len(History().newest(times)) == pytest.approx(2400 / 6 / np.log(2) * (1 - 0.5**6), abs=3)
+    assert len(History(window=timedelta(days=100)).newest(times)) == len(History().newest(times))
+
+
+def test_an_update_learns_from_no_row_without_a_time():
+    times = np.array(["2024-01-02", "NaT", "2024-01-01"], dtype="datetime64[s]")
+    assert History().newest(times).tolist()[-1] == 0
+    assert 1 not in History().newest(times)
+    assert not len(History().newest(times[1:2]))
+
+
 def test_a_window_counts_from_the_newest_row():
     times = np.array(["2024-01-01", "2024-01-11", "NaT", "2024-01-21"], dtype="datetime64[us]")
     assert History(window=timedelta(days=10)).within(times).tolist() == [False, True, False, True]

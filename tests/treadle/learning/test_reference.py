@@ -64,7 +64,9 @@ def test_a_version_that_was_turned_down_is_known_by_its_rehearsal(toy, tmp_path)
     schema, frame = toy("tabular-regression")
     judged = frame.iloc[40:80].sample(frac=1, random_state=0)
     answer = judged["amount"].to_numpy() + 1
-    made = reference_from(frame, judged, answer, schema, load_problem("tabular-regression"), "mae")
+    made = reference_from(
+        frame.drop(index=judged.index), judged, answer, schema, load_problem("tabular-regression"), "mae"
+    )
     assert np.allclose(made.losses, 1)
     assert len(made.rows) == len(frame)
     assert np.all(np.diff(made.loss_days) >= 0)

@@ -182,7 +182,7 @@ def test_a_stream_that_moves_is_learned_from_as_it_grows_whatever_the_verdict(ve
     )
     waiting = decide(verdict, "", project, following(new_labels=99)[1])
     assert (waiting.retrain, waiting.asking) == (False, None)
-    assert "the next refit comes with 100 new labelled rows (99 so far)" in waiting.reason
+    assert "the next step comes with 100 new labelled rows (99 so far)" in waiting.reason
 
 
 @pytest.mark.parametrize(

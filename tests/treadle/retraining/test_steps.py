@@ -64,6 +64,34 @@ def test_without_proof_they_are_over_once_the_rows_have_doubled():
     assert states == ["follows", "follows", "follows", "over"]
 
 
+def test_between_two_refits_steps_are_updates_of_the_last():
+    """A project that follows by a fiftieth: a step each 0.5 % of growth, a refit each 4 %."""
+    won = begun(2, 1000, updates=True)
+    assert (won.needed(0.02), begun(2, 1000).needed(0.02)) == (5, 20)
+    updated = won.step(3, 1005, is_update=True)
+    assert (updated.version, updated.rows, updated.refit, updated.refit_rows) == (3, 1005, 2, 1000)
+    assert updated.may_update(1039, 0.02)
+    assert not updated.may_update(1040, 0.02)
+    refit = updated.step(4, 1040)
+    assert (refit.refit, refit.refit_rows) == (4, 1040)
+    assert refit.may_update(1041, 0.02)
+    assert not begun(2, 1000).step(3, 1020).may_update(1021, 0.02)
+
+
+def test_what_pays_stays_an_update_of_its_refit():
+    steps = replace(STEPS, updates=True, refit=11, refit_rows=1240)
+    after, state, _ = judged(1.1, steps)
+    assert state == "pays"
+    assert (after.base, after.base_rows, after.refit, after.refit_rows) == (12, 1250, 11, 1240)
+    assert after.may_update(1260, 0.02)
+
+
+def test_how_an_earlier_release_followed_is_read_as_refits():
+    """Its figures know no updates."""
+    old = {"base": 2, "base_rows": 1000, "version": 12, "rows": 1250, "won": 2, "stretches": 0, "state": "follows"}
+    assert Followed.of(old) == STEPS
+
+
 def test_between_two_stretches_nothing_is_said_of_pay():
     few = replace(STEPS, rows=1249)
     after, state, said = judged(1.1, few)

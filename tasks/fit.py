@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -38,10 +40,9 @@ def fit_model(turn: Turn, rows: Rows, best: Best) -> Rehearsal:
     schema = Schema.load(turn.path("schema.json"))
     frame = parts_of(turn, rows, "train", "valid")
     path = turn.path("rehearsal.skops")
-    updated = _update(turn, project, schema, frame, best)
-    model = (
-        fit_recipe(project, schema, frame, best.family, best.params, history_of(turn)) if updated is None else updated
-    )
+    model = _update(turn, project, schema, frame, best)
+    if model is None:
+        model = fit_recipe(project, schema, frame, best.family, best.params, history_of(turn))
     save_model(model, path)
     log_params(Settings(), turn.run_id, {"family": best.family} | best.params)
     return Rehearsal(str(path), best.family, best.params)
@@ -52,8 +53,9 @@ def _update(turn: Turn, project: Project, schema: Schema, frame: pd.DataFrame, b
     settings = Settings()
     refit, updated = refit_to_update(turn, project), None
     if refit is not None:
-        kept = Registry(settings, Ledger.open(settings)).fetch_model(project.name, refit, turn.path("refit"))
-        before = None if kept is None else load_model(kept)
+        with TemporaryDirectory() as folder:
+            kept = Registry(settings, Ledger.open(settings)).fetch_model(project.name, refit, Path(folder))
+            before = None if kept is None else load_model(kept)
         updated = update_recipe(project, schema, frame, best.family, best.params, history_of(turn), before)
     turn.write("fit.json", {"update_of": None if updated is None else refit})
     if updated is not None:

@@ -210,12 +210,8 @@ def promote(
 
     with answering() as answer:
         from console import versions
-        from console.platform import redeploy
 
-        settings = _settings()
-        promoted = versions.promote(settings, name, version)
-        redeploy(settings)
-        give(answer, promoted, json, pairs)
+        give(answer, versions.promote(_settings(), name, version), json, pairs)
 
 
 @app.command()

@@ -50,7 +50,8 @@ def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any
         registry.publish(name)
         return {"project": name, "version": chosen, "changed": False}
     registry.promote(name, chosen, before, verdict="by-hand", reason="by hand", who=whoami())
-    redeploy(settings)
+    if before is None:  # the first champion turns the project's schedules on; later ones change nothing in Prefect
+        redeploy(settings)
     return {"project": name, "version": chosen, "previous": before, "changed": True}
 
 

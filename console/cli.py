@@ -176,6 +176,7 @@ def predict(
     file: Annotated[str, typer.Argument(help="CSV, Parquet or JSON Lines file, or a URL.", metavar="FILE")],
     to: Annotated[Path, typer.Option(help="The .csv or .parquet to write.", metavar="OUT")],
     version: Annotated[int | None, typer.Option(min=1, help="Another version than the champion.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Watch these rows too, and take labels of them.")] = False,
     json: Json = False,
 ) -> None:
     """Answer every row of a table."""
@@ -183,7 +184,7 @@ def predict(
 
     with answering() as answer:
         source = file if "://" in file else str(Path(file).resolve())
-        arguments = {"source": source, "target_path": str(to.resolve()), "version": version}
+        arguments = {"source": source, "target_path": str(to.resolve()), "version": version, "record": record}
         give(answer, _run_flow(_settings(), "score", name, arguments), json, pairs)
 
 

@@ -82,7 +82,7 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
     ledger = Ledger.open(settings)
     versions = len(ledger.versions(name))
     Registry(settings, ledger).forget(name, whoami())
-    for folder in ("reports", "snapshots", "studies", "turns", "quarantine"):
+    for folder in ("reports", "snapshots", "studies", "turns", "quarantine", "scores"):
         shutil.rmtree(settings.state_dir / folder / name, ignore_errors=True)
     shutil.rmtree(settings.bundles_dir / name, ignore_errors=True)
     redeploy(settings)

@@ -22,6 +22,7 @@ from treadle.tables.data import (
     infer_schema,
     load_schema,
     load_snapshot,
+    read_source,
     read_table,
     row_ids,
     snapshot,
@@ -392,6 +393,17 @@ def test_what_people_change_in_the_project_later_holds(shop):
     assert schema.time == "when"
     assert schema.column("serial").kind == "category"
     assert "churned" not in [c.name for c in schema.features]
+
+
+def test_a_source_that_has_moved_is_named_with_the_line_that_names_it(shop):
+    project = shop()
+    assert len(read_source(project)) == 600
+    (project.folder / "data/shop.csv").rename(project.folder / "data/shops.csv")
+    with pytest.raises(NotFound) as caught:
+        load_schema(project)
+    said = str(caught.value)
+    assert said.startswith(f"No file {project.folder}/data/shop.csv. Did you mean 'shops.csv'?")
+    assert f"{project.folder}/project.yaml names it as data.source; put it back, or write there where it is now." in said
 
 
 @pytest.mark.parametrize("seed", range(25))

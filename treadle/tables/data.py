@@ -163,7 +163,9 @@ def read_source(project: Project) -> pd.DataFrame:
         return read_table(project.source, project.data.query)
     except NotFound as error:
         where = project.folder / "project.yaml"
-        raise NotFound(f"{error} {where} names it as data.source; put it back, or write there where it is now.") from None
+        raise NotFound(
+            f"{error} {where} names it as data.source; put it back, or write there where it is now."
+        ) from None
 
 
 def load_schema(project: Project) -> Schema:

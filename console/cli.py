@@ -19,6 +19,7 @@ from console.options import Json
 from console.options import read_settings as _settings
 from console.ready_cli import ready_app
 from console.release_cli import release_app
+from console.trust_cli import trust_app
 
 if TYPE_CHECKING:
     from treadle.settings import Settings
@@ -237,48 +238,6 @@ def sign(name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")],
         give(answer, trust.sign(_settings(), name, version), json, pairs)
 
 
-trust_app = typer.Typer(name="trust", help="Say whose signed bundles are served here.", no_args_is_help=True)
-app.add_typer(trust_app)
-
-
-@trust_app.command("list")
-def list_trusted(json: Json = False) -> None:
-    """List the keys that are trusted."""
-    from console.output import answering, give, table
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.list_keys(_settings()), json, lambda rows: table(rows, ["key", "own", "file"]))
-
-
-@trust_app.command("add")
-def add_trusted(
-    file: Annotated[Path, typer.Argument(help="A public key, from .treadle/signing/trusted of the other machine.")],
-    json: Json = False,
-) -> None:
-    """Trust another installation's bundles."""
-    from console.output import answering, give, pairs
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.add_key(_settings(), file), json, pairs)
-
-
-@trust_app.command("remove")
-def remove_trusted(
-    key: Annotated[str, typer.Argument(help="As `treadle trust list` shows it.")], json: Json = False
-) -> None:
-    """Trust a key no more."""
-    from console.output import answering, give, pairs
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.remove_key(_settings(), key), json, pairs)
-
-
 @app.command()
 def replay(
     name: Name,
@@ -350,6 +309,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
         give(answer, versions.cost(_settings(), name), json, answers.spent)
 
 
+app.add_typer(trust_app, name="trust")
 app.add_typer(release_app, name="release")
 app.add_typer(governor_app, name="governor")
 app.add_typer(labels_app, name="labels")

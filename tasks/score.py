@@ -163,7 +163,7 @@ def _recorded(
     redact = Redactor(manifest.redacted, privacy_key(settings)) if manifest.redacted else dict
     said = shape_answers(answer, manifest.classes)
     asked = rows_of(frame_to_inputs(rows, manifest.columns), manifest)
-    finite = np.isfinite(answer).reshape(len(answer), -1).all(axis=1)
+    finite = [bool(np.isfinite(given).all()) for given in answer]
     ids = [f"{plan.job}-{begin + i}" if good else None for i, good in enumerate(finite)]
     now = time.time_ns() // 1000
     ledger.absorb(

@@ -19,6 +19,7 @@ from console.options import Json
 from console.options import read_settings as _settings
 from console.ready_cli import ready_app
 from console.release_cli import release_app
+from console.trust_cli import trust_app
 
 if TYPE_CHECKING:
     from treadle.settings import Settings
@@ -176,6 +177,7 @@ def predict(
     file: Annotated[str, typer.Argument(help="CSV, Parquet or JSON Lines file, or a URL.", metavar="FILE")],
     to: Annotated[Path, typer.Option(help="The .csv or .parquet to write.", metavar="OUT")],
     version: Annotated[int | None, typer.Option(min=1, help="Another version than the champion.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Watch these rows too, and take labels of them.")] = False,
     json: Json = False,
 ) -> None:
     """Answer every row of a table."""
@@ -183,7 +185,7 @@ def predict(
 
     with answering() as answer:
         source = file if "://" in file else str(Path(file).resolve())
-        arguments = {"source": source, "target_path": str(to.resolve()), "version": version}
+        arguments = {"source": source, "target_path": str(to.resolve()), "version": version, "record": record}
         give(answer, _run_flow(_settings(), "score", name, arguments), json, pairs)
 
 
@@ -210,12 +212,8 @@ def promote(
 
     with answering() as answer:
         from console import versions
-        from console.platform import redeploy
 
-        settings = _settings()
-        promoted = versions.promote(settings, name, version)
-        redeploy(settings)
-        give(answer, promoted, json, pairs)
+        give(answer, versions.promote(_settings(), name, version), json, pairs)
 
 
 @app.command()
@@ -238,48 +236,6 @@ def sign(name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")],
         from console import trust
 
         give(answer, trust.sign(_settings(), name, version), json, pairs)
-
-
-trust_app = typer.Typer(name="trust", help="Say whose signed bundles are served here.", no_args_is_help=True)
-app.add_typer(trust_app)
-
-
-@trust_app.command("list")
-def list_trusted(json: Json = False) -> None:
-    """List the keys that are trusted."""
-    from console.output import answering, give, table
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.list_keys(_settings()), json, lambda rows: table(rows, ["key", "own", "file"]))
-
-
-@trust_app.command("add")
-def add_trusted(
-    file: Annotated[Path, typer.Argument(help="A public key, from .treadle/signing/trusted of the other machine.")],
-    json: Json = False,
-) -> None:
-    """Trust another installation's bundles."""
-    from console.output import answering, give, pairs
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.add_key(_settings(), file), json, pairs)
-
-
-@trust_app.command("remove")
-def remove_trusted(
-    key: Annotated[str, typer.Argument(help="As `treadle trust list` shows it.")], json: Json = False
-) -> None:
-    """Trust a key no more."""
-    from console.output import answering, give, pairs
-
-    with answering() as answer:
-        from console import trust
-
-        give(answer, trust.remove_key(_settings(), key), json, pairs)
 
 
 @app.command()
@@ -353,6 +309,7 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, j
         give(answer, versions.cost(_settings(), name), json, answers.spent)
 
 
+app.add_typer(trust_app, name="trust")
 app.add_typer(release_app, name="release")
 app.add_typer(governor_app, name="governor")
 app.add_typer(labels_app, name="labels")

@@ -37,7 +37,6 @@ def examine(settings: Settings) -> list[Finding]:
         _projects,
         _services,
         _deployments,
-        _schedules,
         _ledger,
         _aliases,
         _governors,
@@ -167,23 +166,20 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _deployments(settings: Settings) -> Iterator[Finding]:
-    """Whether Prefect knows every project."""
+    """Whether Prefect knows every project, and plans runs for every schedule that is on, as it does within a minute."""
     if not platform.is_up(settings):
         return
-    found = health.fetch(f"{settings.prefect_url}/api/deployments/filter", {"limit": 200})
+    url = f"{settings.prefect_url}/api"
+    found = health.fetch(f"{url}/deployments/filter", {"limit": 200})
     missing = sorted(set(list_projects(settings)) - {deployment["name"] for deployment in found})
     if missing:
         yield _bad("deployments", f"Prefect does not know {', '.join(missing)}", "treadle down; treadle up --detach")
     else:
         yield _good("deployments", f"{len(found)} in Prefect")
+    yield from _schedules(settings, url, found)
 
 
-def _schedules(settings: Settings) -> Iterator[Finding]:
-    """Whether Prefect plans runs for every schedule that is on, as it does within a minute."""
-    if not platform.is_up(settings):
-        return
-    url = f"{settings.prefect_url}/api"
-    deployments = health.fetch(f"{url}/deployments/filter", {"limit": 200})
+def _schedules(settings: Settings, url: str, deployments: list[dict[str, Any]]) -> Iterator[Finding]:
     scheduled = [one for one in deployments if not one["paused"] and any(way["active"] for way in one["schedules"])]
     unplanned = [one for one in scheduled if _is_old(one) and not _planned(url, one)]
     for one in unplanned:

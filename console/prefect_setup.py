@@ -20,10 +20,13 @@ from treadle.settings import Settings
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.events.schemas.automations import AutomationCore
 
 WORK_POOL = "treadle"
 TAG = "treadle"
+PAGE = 200
+"""Most deployments in one answer of Prefect's."""
 FLOWS = ("train", "watch", "score", "replay", "promote")
 NIGHTLY = "0 3 * * *"
 READY_EVERY = timedelta(hours=1)
@@ -43,13 +46,17 @@ def set_up(settings: Settings) -> list[str]:
     """
     from prefect.client.orchestration import get_client
 
+    from tasks.schedules import SERVED
+
     projects = _readable_projects(settings)
     deployed: dict[str, UUID] = {}
     with get_client(sync_client=True) as client:
         _set_up_work_pool(client)
         flows = {name: (client.create_flow_from_name(name), *_describe_flow(name)) for name in FLOWS}
         champions = _served(settings)
+        switches = _switches(client, {flow_id: name for name, (flow_id, *_) in flows.items()})
         for project in projects:
+            served = project.name in champions
             for flow, (flow_id, description, schema) in flows.items():
                 deployed[f"{flow}/{project.name}"] = client.create_deployment(
                     flow_id=flow_id,
@@ -59,10 +66,12 @@ def set_up(settings: Settings) -> list[str]:
                     parameters={"project": project.name},
                     parameter_openapi_schema=schema,
                     enforce_parameter_schema=True,
-                    schedules=_schedules(flow, project, active=project.name in champions),
+                    schedules=_schedules(
+                        flow, project, served, switches.get(f"{flow}/{project.name}", {}) if served else {}
+                    ),
                     work_pool_name=WORK_POOL,
                     job_variables={"working_dir": str(settings.home)},
-                    tags=[TAG, project.name],
+                    tags=[TAG, project.name, *([SERVED] if served else [])],
                     paused=False,
                 )
         deployed["ready/ready"] = _deploy_alone(client, settings, "ready", "ready", [])
@@ -142,18 +151,51 @@ def _describe_flow(name: str) -> tuple[str, dict[str, Any]]:
     return docstring, parameter_schema_from_entrypoint(f"flows.{name}.{name}").model_dump_for_openapi()
 
 
-def _schedules(flow: str, project: Project, active: bool) -> list[DeploymentScheduleCreate]:
+def _switches(client: SyncPrefectClient, flows: dict[UUID, str]) -> dict[str, dict[str, bool]]:
+    """By deployment and schedule whether it is on, of those that a champion turned on before."""
+    from tasks.schedules import SERVED
+
+    return {
+        f"{flows[found.flow_id]}/{found.name}": {str(way.slug): way.active for way in found.schedules}
+        for found in _ours(client)
+        if SERVED in found.tags and found.flow_id in flows
+    }
+
+
+def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """All deployments of this home, however many."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG], is_null_=None))
+    found: list[DeploymentResponse] = []
+    while len(found) % PAGE == 0:
+        page = client.read_deployments(deployment_filter=ours, limit=PAGE, offset=len(found))
+        if not page:
+            break
+        found += page
+    return found
+
+
+def _schedules(flow: str, project: Project, served: bool, switches: dict[str, bool]) -> list[DeploymentScheduleCreate]:
+    """When the clock runs a flow: from the first champion on, unless somebody has turned it off since (`switches`)."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
     if flow == "train":
         nightly = CronSchedule(cron=NIGHTLY)
         return [
-            DeploymentScheduleCreate(schedule=nightly, active=active, slug="nightly", parameters={"reason": "nightly"})
+            DeploymentScheduleCreate(
+                schedule=nightly,
+                active=switches.get("nightly", served),
+                slug="nightly",
+                parameters={"reason": "nightly"},
+            )
         ]
     if flow == "watch":
         regularly = IntervalSchedule(interval=project.watch.every, anchor_date=datetime(2026, 1, 1, tzinfo=UTC))
-        return [DeploymentScheduleCreate(schedule=regularly, active=active, slug="regularly")]
+        return [
+            DeploymentScheduleCreate(schedule=regularly, active=switches.get("regularly", served), slug="regularly")
+        ]
     return []
 
 
@@ -253,11 +295,8 @@ def _crash_silent_runs() -> AutomationCore:
 
 def _remove_departed(client: SyncPrefectClient, deployed: set[str]) -> None:
     """Delete our deployments of projects that are no longer there."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG], is_null_=None))
     flows = {client.create_flow_from_name(name): name for name in FLOWS}
-    for deployment in client.read_deployments(deployment_filter=ours, limit=200):
+    for deployment in _ours(client):
         flow = flows.get(deployment.flow_id)
         if flow and f"{flow}/{deployment.name}" not in deployed:
             client.delete_deployment(deployment.id)

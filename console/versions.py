@@ -50,7 +50,8 @@ def promote(settings: Settings, name: str, version: int | None) -> dict[str, Any
         registry.publish(name)
         return {"project": name, "version": chosen, "changed": False}
     registry.promote(name, chosen, before, verdict="by-hand", reason="by hand", who=whoami())
-    redeploy(settings)
+    if before is None:  # the first champion turns the project's schedules on; later ones change nothing in Prefect
+        redeploy(settings)
     return {"project": name, "version": chosen, "previous": before, "changed": True}
 
 
@@ -81,7 +82,7 @@ def reset(settings: Settings, name: str, sure: bool) -> dict[str, Any]:
     ledger = Ledger.open(settings)
     versions = len(ledger.versions(name))
     Registry(settings, ledger).forget(name, whoami())
-    for folder in ("reports", "snapshots", "studies", "turns", "quarantine"):
+    for folder in ("reports", "snapshots", "studies", "turns", "quarantine", "scores"):
         shutil.rmtree(settings.state_dir / folder / name, ignore_errors=True)
     shutil.rmtree(settings.bundles_dir / name, ignore_errors=True)
     redeploy(settings)

@@ -12,7 +12,7 @@ from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
 from treadle.retraining.turn import Rows, Turn
 from treadle.settings import Settings
-from treadle.tables.data import conform, digest, load_schema, read_table, snapshot
+from treadle.tables.data import conform, digest, load_schema, read_source, snapshot
 from treadle.tables.schema import Schema
 
 
@@ -32,7 +32,7 @@ def load_data(turn: Turn) -> Rows:
     schema = load_schema(project)
     _check_group(project, schema)
     check_families(project.train.families, project.problem)
-    frame = conform(read_table(project.source, project.data.query), schema)
+    frame = conform(read_source(project), schema)
     rows = Rows(snapshot(frame, settings, project.name), len(frame), digest(frame))
     schema.save(turn.path("schema.json"))
     turn.write("metric.json", pick_metric(load_problem(project.problem), project.promote.metric))

@@ -15,6 +15,7 @@ from tasks.fit import parts_of
 from tasks.step import step
 from tasks.steps import followed_with, note_step
 from treadle.errors import Conflict, NotFound
+from treadle.learning.split import MIN_JUDGES
 from treadle.ledger import Champion, Ledger, Releases
 from treadle.models.answering import open_version
 from treadle.models.registry import Registry
@@ -127,6 +128,8 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, ch
         versus=versus,
         has_champion=champion is not None,
     )
+    if champion is not None and judged_on == "holdout":
+        duel = duel.on_holdout(MIN_JUDGES)
     if turn.is_step:
         return duel.as_step()
     at_every_window = champion is not None and project.retrain.policy == "every-window"

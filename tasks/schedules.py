@@ -7,28 +7,34 @@ from treadle.ledger import Ledger
 from treadle.settings import Settings
 
 SCHEDULED = ("train", "watch")
+SERVED = "served"
+"""A tag of deployments whose schedules a champion has turned on: since then it is a person's to turn them off."""
 
 
 @step("turn schedules on", retries=2)
-def turn_schedules_on(project: str) -> bool:
-    """Turn on what the clock does for a project that has its first champion; later it is a person's to turn off.
+def turn_schedules_on(project: str) -> list[str]:
+    """Turn on what the clock does for a project that has its first champion.
 
     Returns:
-        Whether its champion is the first.
+        The flows whose schedules were turned on now.
     """
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
     from prefect.exceptions import ObjectNotFound
 
-    swap = Ledger.open(Settings()).last_promotion(project)
-    if swap is None or swap.from_version is not None:
-        return False
+    if Ledger.open(Settings()).champion(project) is None:
+        return []
+    on = []
     with get_client(sync_client=True) as client:
         for flow in SCHEDULED:
             try:
                 deployment = client.read_deployment_by_name(f"{flow}/{project}")
             except ObjectNotFound:  # `treadle up` has not been here yet; it turns them on itself
                 continue
+            if SERVED in deployment.tags:
+                continue
             for schedule in deployment.schedules:
-                if not schedule.active:
-                    client.update_deployment_schedule(deployment.id, schedule.id, active=True)
-    return True
+                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+            client.update_deployment(deployment.id, DeploymentUpdate(tags=[*deployment.tags, SERVED]))
+            on.append(flow)
+    return on

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ import pandas as pd
 from treadle.drift import Baseline, Reference, Window
 from treadle.learning.losses import loss_name
 from treadle.ledger import Row
+from treadle.models.plain import shape_answers
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project
 from treadle.promotion.hindsight import judging
@@ -93,17 +93,9 @@ def in_hindsight(
     until = None if learned_until is None else pd.Timestamp(learned_until).tz_localize(None).to_datetime64()
     judge = judging(version, by, known[AT].to_numpy(), until)
     others = np.flatnonzero(judge & (by != version))
-    said = answer(known.iloc[others].reset_index(drop=True)) if len(others) else ()
-    anew = {int(i): _as_kept(values, schema) for i, values in zip(others, said, strict=True)}
+    said = shape_answers(answer(known.iloc[others].reset_index(drop=True)), schema.classes) if len(others) else []
+    anew = dict(zip(others.tolist(), said, strict=True))
     return [replace(row, answer=anew.get(i, row.answer)) for i, row in enumerate(labelled) if judge[i]]
-
-
-def _as_kept(values: Any, schema: Schema) -> dict[str, Any]:
-    """One answer as the ledger keeps it."""
-    if schema.classes is None:
-        return {"prediction": float(values)}
-    shares = dict(zip(schema.classes, map(float, values), strict=True))
-    return {"prediction": max(shares, key=shares.__getitem__), "probabilities": shares}
 
 
 def features_of(rows: list[Row], schema: Schema) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,10 +19,10 @@ from serving.problem_details import BadRequest
 from treadle.errors import nearest
 from treadle.ledger import Feedback
 from treadle.models.bundle import Manifest, ManifestColumn
+from treadle.models.plain import EPOCH
 
 MAX_ID = 128
 MAX_TEXT = 10_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PredictBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -261,26 +261,6 @@ _CONVERTERS: dict[str, Callable[[Any, ManifestColumn, int], Any]] = {
     "datetime": _time,
     "category": _text,
 }
-
-
-def rows_of(columns: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
-    """Rows as callers of the own protocol would have sent them, from ONNX inputs; the inverse of `to_columns`."""
-    shaped = [_values_of(columns[column.name], column) for column in manifest.columns]
-    names = [column.name for column in manifest.columns]
-    return [dict(zip(names, values, strict=True)) for values in zip(*shaped, strict=True)]
-
-
-def _values_of(column: np.ndarray, said: ManifestColumn) -> list[Any]:
-    values = column.tolist()
-    match said.kind:
-        case "category":
-            return [value or None for value in values]
-        case "boolean":
-            return [None if math.isnan(value) else bool(value) for value in values]
-        case "datetime":
-            return [None if math.isnan(v) else (EPOCH + timedelta(seconds=v)).isoformat() for v in values]
-        case _:
-            return [None if math.isnan(value) else value for value in values]
 
 
 class Labels(NamedTuple):

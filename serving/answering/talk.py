@@ -10,13 +10,14 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from serving.answering.decode import decode_predict, event_times, refuse_repeated_keys, rows_of, to_columns
+from serving.answering.decode import decode_predict, event_times, refuse_repeated_keys, to_columns
 from serving.models.model import ServedModel
 from serving.problem_details import BadRequest
 from serving.protocols.protocol import Answered, Asked
 from serving.telemetry.logs import mark
 from treadle.ledger import Entry, Exchange
 from treadle.ledger.records import to_us
+from treadle.models.plain import rows_of
 
 T = TypeVar("T")
 Spend = Callable[[int], None]

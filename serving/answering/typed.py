@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serving.answering.decode import EPOCH, MAX_TEXT, moment_of
+from serving.answering.decode import MAX_TEXT, moment_of
 from treadle.models.bundle import Manifest
 from treadle.models.packing import Packer
+from treadle.models.plain import EPOCH
 
 _TYPES: dict[str, Any] = {
     "number": float | None,

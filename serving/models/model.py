@@ -18,6 +18,7 @@ from serving.models.session import Session
 from treadle.errors import BadData
 from treadle.models.bundle import Bundle, Manifest
 from treadle.models.packing import Packer
+from treadle.models.plain import shape_answers
 from treadle.models.trust import open_bundle
 from treadle.privacy import Redactor, privacy_key
 from treadle.settings import Settings
@@ -74,14 +75,7 @@ class ServedModel:
 
     def shape_answer(self, answer: np.ndarray) -> list[dict[str, Any]]:
         """Answers, (n,) or (n, n_classes), as callers get them: `prediction`, and `probabilities` by class."""
-        classes = self.manifest.classes
-        if classes is None:
-            return [{"prediction": value} for value in answer.tolist()]
-        best = answer.argmax(axis=1).tolist()
-        return [
-            {"prediction": classes[k], "probabilities": dict(zip(classes, row, strict=True))}
-            for k, row in zip(best, answer.tolist(), strict=True)
-        ]
+        return shape_answers(answer, self.manifest.classes)
 
 
 def open_model(settings: Settings, prover: Prover, name: str, version: int, folder: Path, digest: str) -> ServedModel:

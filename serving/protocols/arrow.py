@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 from typing import Protocol as Interface
@@ -26,6 +26,7 @@ from serving.models.model import ServedModel
 from serving.problem_details import BadRequest
 from serving.protocols.protocol import Answered, Asked
 from treadle.models.bundle import Manifest
+from treadle.models.plain import EPOCH
 
 STREAM, FILE = "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"
 PARQUET, JSON = "application/vnd.apache.parquet", "application/json"
@@ -36,7 +37,6 @@ FRAME_S = 60.0
 LINGER_S = 0.2
 """A reader that is not needed any more gets so long to end by itself, seconds."""
 MOST_FRAME_BYTES = 256 * 1024 * 1024
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = "The body cannot be read; is it whole, and of its Content-Type?"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,6 +18,44 @@ from treadle.retraining.suspicion import examine
 from treadle.settings import Settings
 
 pytestmark = pytest.mark.enable_socket
+
+
+class Prefect(BaseHTTPRequestHandler):
+    """Knows the deployments of one project, both scheduled for long, and plans runs of `watch` alone."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(self.path)
+        said = [{"id": "a run"}]
+        if self.path == "/api/deployments/filter":
+            said = [deployment("train"), deployment("watch")]
+        elif asked["deployments"]["id"]["any_"] == ["train"]:
+            said = []
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(said).encode())
+
+    def log_message(self, *_):
+        """Nothing is logged."""
+
+
+def deployment(flow):
+    return {
+        "id": flow, "name": "shop", "entrypoint": f"flows.{flow}.{flow}", "paused": False,
+        "schedules": [{"active": True}], "updated": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def prefect(settings, monkeypatch):
+    """Settings of a platform that is up, as far as the doctor can see, and what its Prefect was asked."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Prefect)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(doctor.platform, "is_up", lambda _: True)
+    yield settings.model_copy(update={"prefect_port": server.server_port}), server.asked
+    server.shutdown()
+    server.server_close()
 
 
 def findings(home):
@@ -73,3 +114,15 @@ def test_an_open_breaker_and_labels_set_aside_are_notes_with_what_settles_them(t
     assert found["retrains of shop"]["state"] == "note"
     assert found["retrains of shop"]["mend"] == "treadle governor close shop"
     assert "1 are set aside" in found["labels of shop"]["detail"]
+
+
+def test_prefect_is_asked_once_for_its_deployments(prefect):
+    settings, asked = prefect
+    folder = settings.projects_dir / "bikes"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text("name: bikes")
+    unknown, unplanned = doctor._deployments(settings)
+    assert (unknown["state"], unknown["detail"]) == ("bad", "Prefect does not know bikes")
+    assert (unplanned["state"], unplanned["what"]) == ("bad", "schedules of shop")
+    assert "the schedule of train is on, and Prefect plans no run of it" in unplanned["detail"]
+    assert asked.count("/api/deployments/filter") == 1

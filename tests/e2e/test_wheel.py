@@ -244,6 +244,7 @@ def test_a_project_that_lives_by_windows_replaces_a_champion_that_is_as_good(tre
     assert treadle("train", "weekly", "--trials", "1")["decision"] == "promoted"
     again = treadle("train", "weekly", "--trials", "1")
     assert (again["version"], again["decision"]) == (2, "promoted")
+    assert again["reason"].startswith("Fewer than 30 new labelled rows have come since the champion's")
     assert "does not pass. Promoted all the same: nothing shows that it is worse" in again["reason"]
 
 

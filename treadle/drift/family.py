@@ -33,7 +33,7 @@ def findings(comparisons: Sequence[Comparison], level: float) -> list[Finding]:
     for index, comparison in enumerate(comparisons):
         found = _finding(comparison, each, index in drifted, CERTAIN * level / len(comparisons))
         known = best.get(found.key)
-        if known is None or _excess(found) > _excess(known):
+        if known is None or found.excess > known.excess:
             best[found.key] = found
     return list(best.values())
 
@@ -42,10 +42,6 @@ def _finding(c: Comparison, level: float, drifted: bool, certain_level: float) -
     certain = drifted and c.exceeds(certain_level)
     rounded = round(c.statistic, 4), round(c.threshold(level), 4), round(c.effect, 4)
     return Finding(c.kind, c.name, *rounded, drifted, certain, c.said)
-
-
-def _excess(finding: Finding) -> tuple[bool, float]:
-    return finding.drifted, finding.statistic / max(finding.threshold, 1e-12)
 
 
 def quiet_rate(families: Sequence[tuple[Sequence[Comparison], float]]) -> tuple[float | None, int]:

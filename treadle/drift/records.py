@@ -121,6 +121,11 @@ class Finding:
         """What names the finding from look to look."""
         return f"{self.kind}:{self.name}"
 
+    @property
+    def excess(self) -> tuple[bool, float]:
+        """What findings of one thing are ranked by: those that drifted first, then how far above the threshold."""
+        return self.drifted, self.statistic / max(self.threshold, 1e-12)
+
 
 @dataclass(frozen=True)
 class ColumnDrift:

@@ -141,13 +141,9 @@ def _by_column(found: Sequence[Finding]) -> tuple[ColumnDrift, ...]:
     for finding in found:
         if finding.kind in ("input", "missing", "categories"):
             known = best.get(finding.name)
-            if known is None or _excess(finding) > _excess(known):
+            if known is None or finding.excess > known.excess:
                 best[finding.name] = finding
     return tuple(ColumnDrift(f.name, f.statistic, f.threshold, f.drifted) for f in best.values())
-
-
-def _excess(finding: Finding) -> tuple[bool, float]:
-    return finding.drifted, finding.statistic / max(finding.threshold, 1e-12)
 
 
 def _moved(found: Sequence[Finding]) -> list[Finding]:

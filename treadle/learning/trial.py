@@ -27,6 +27,7 @@ from optuna.trial import TrialState
 from treadle.errors import TreadleError
 from treadle.learning import study as studies
 from treadle.learning.search_spec import SearchSpec, Start, to_plain
+from treadle.learning.study_files import Presence
 
 ORPHANED = 3
 
@@ -70,7 +71,7 @@ def work(
         NotFound: An unknown family or problem.
     """
     task = load_task(spec)
-    presence = studies.Presence(Path(spec.folder))
+    presence = Presence(Path(spec.folder))
     seat = studies.Seat(study, spec, list_points(task), presence.name, index, deadline)
     try:
         while trial := studies.claim(seat):

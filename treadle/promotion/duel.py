@@ -105,6 +105,11 @@ class Duel:
         objecting = [f"Refused all the same: {why}" for why in self.objections.values()] if self.gate.promote else []
         return " ".join([self.gate.reason, *objecting, *self._notes()])
 
+    def on_holdout(self, fewest: int) -> Duel:
+        """The same duel where fewer than `fewest` new rows have come, so that the frozen holdout judged: the reason says so."""
+        said = f"Fewer than {fewest} new labelled rows have come since the champion's, so the frozen holdout judges."
+        return replace(self, gate=replace(self.gate, reason=f"{said} {self.gate.reason}"))
+
     def unless_worse(self) -> Duel:
         """The same duel for a project that replaces its champion at every window: only what shows a worse challenger keeps it.
 

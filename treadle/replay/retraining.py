@@ -14,7 +14,7 @@ from treadle.drift import Reference
 from treadle.learning.history import Choice, History
 from treadle.learning.recipe import keep_to_history, pick_history
 from treadle.learning.reference import make_reference, reference_from
-from treadle.learning.split import Split, split_rows
+from treadle.learning.split import MIN_JUDGES, Split, split_rows
 from treadle.promotion.duel import Bout, Duel, hold_duel
 from treadle.promotion.gate import FEWEST
 from treadle.replay.course import Course, Version
@@ -93,6 +93,8 @@ def turn(course: Course, champion: Watched, known: np.ndarray, kept: Choice) -> 
         seed=course.project.split.seed,
         versus=f"the champion (version {champion.number})",
     )
+    if not split.test:
+        duel = duel.on_holdout(MIN_JUDGES)
     if not duel.promote:
         return Turned(None, duel, choice)
     seen = _positions(course, known, [*split.train, *split.valid, *split.test, *split.left_out])

@@ -16,7 +16,7 @@ from treadle.durations import format_duration
 from treadle.errors import BadData, BrokenTable, NotFound, nearest
 from treadle.learning.split import MIN_ROWS
 from treadle.project import Project
-from treadle.tables.data import AT, ROW, conform, load_schema, read_table
+from treadle.tables.data import AT, ROW, conform, load_schema, read_source, read_table
 from treadle.tables.schema import Schema
 
 FIRST_SHARE = 1 / 3  # of the rows train the first model, when nobody says otherwise
@@ -109,7 +109,7 @@ def read_stream(
 
 def _rows_of(project: Project, stream: str | None) -> tuple[pd.DataFrame, Schema, pd.Timestamp | None]:
     """The conformed rows, their schema, and the first event time that only the stream has."""
-    raw = read_table(project.source, project.data.query)
+    raw = read_source(project)
     _check_columns(raw, project, "The project's source")
     schema = load_schema(project)
     frame = conform(raw, schema)

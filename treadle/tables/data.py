@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from treadle.errors import BrokenTable, nearest
+from treadle.errors import BrokenTable, NotFound, nearest
 from treadle.project import Project
 from treadle.settings import Settings
 from treadle.tables.inference import infer_column, infer_schema
@@ -21,7 +21,8 @@ from treadle.tables.values import as_text, convert, to_seconds
 
 __all__ = [
     "AT", "BAD", "INTERNAL", "ROW", "SOURCE", "conform", "conform_features", "digest", "infer_column", "infer_schema",
-    "load_schema", "load_snapshot", "read_table", "row_ids", "snapshot", "to_seconds",
+    "load_schema", "load_snapshot", "read_source", "read_table", "row_ids", "snapshot",
+    "to_seconds",
 ]  # fmt: skip
 
 ROW, AT, SOURCE, BAD = "__row__", "__at__", "__source__", "__bad__"
@@ -151,6 +152,22 @@ def load_snapshot(path: str | Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def read_source(project: Project) -> pd.DataFrame:
+    """The project's own table as it is written; see `read_table`.
+
+    Raises:
+        NotFound: It is not there; the message says which line of which file names it.
+        BadData: It cannot be read.
+    """
+    try:
+        return read_table(project.source, project.data.query)
+    except NotFound as error:
+        where = project.folder / "project.yaml"
+        raise NotFound(
+            f"{error} {where} names it as data.source; put it back, or write there where it is now."
+        ) from None
+
+
 def load_schema(project: Project) -> Schema:
     """The project's fixed schema; inferred from its source and written at the first call.
 
@@ -158,7 +175,7 @@ def load_schema(project: Project) -> Schema:
     """
     path = project.folder / "schema.json"
     if not path.exists():
-        schema = infer_schema(read_table(project.source, project.data.query), project.data, project.problem)
+        schema = infer_schema(read_source(project), project.data, project.problem)
         schema.save(path)
         return schema
     schema = Schema.load(path)
@@ -183,7 +200,7 @@ def _outdated(schema: Schema, project: Project) -> bool:
 
 def _inferred_again(schema: Schema, project: Project) -> Schema:
     """The schema by today's `project.yaml`; columns whose kind stays keep what was fixed."""
-    raw = read_table(project.source, project.data.query)
+    raw = read_source(project)
     touched = {schema.target, project.data.target, project.data.time, *project.data.types}
     fixed = {column.name: column for column in schema.columns if column.name in raw and column.name not in touched}
     kinds = {name: column.kind for name, column in fixed.items()} | project.data.types

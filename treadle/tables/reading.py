@@ -283,7 +283,7 @@ def _read_sql(url: str, query: str) -> pd.DataFrame:
         address = make_url(url)
         database = address.database
         if address.get_backend_name() == "sqlite" and database and not Path(database).is_file():
-            raise NotFound(f"No file {database} (data.source).")  # SQLite would make an empty one
+            raise NotFound(f"No file {database}.")  # SQLite would make an empty one
         engine = create_engine(address)
         try:
             with engine.connect() as connection:

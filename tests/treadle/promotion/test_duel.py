@@ -190,6 +190,18 @@ def test_at_every_window_answers_that_cannot_be_compared_change_nothing():
     assert not duel(broken, held).unless_worse().promote
 
 
+def test_a_duel_without_new_rows_says_so_and_on_how_many_rows_it_was_held():
+    _, held = bouts(0.0)
+    found = duel(held).on_holdout(30)
+    assert found.reason.startswith(
+        "Fewer than 30 new labelled rows have come since the champion's, so the frozen holdout judges. "
+        f"On {len(held.y):,} rows that neither has learned from, the challenger has mae"
+    )
+    assert found.figures()["reason"] == found.reason
+    assert found.promote == duel(held).promote
+    assert "so the frozen holdout judges" in found.unless_worse().reason
+
+
 def test_a_step_is_kept_out_by_unfairness_and_broken_answers_alone():
     worse, held = bouts(0.25)
     found = duel(worse, held).as_step()

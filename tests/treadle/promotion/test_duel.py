@@ -54,8 +54,8 @@ def test_lies_that_leave_the_order_of_the_answers_are_seen_by_the_log_loss(metri
     duels = [run(WAYS[f"the same, {metric}"], seed, Promote(), 100) for seed in range(trials)]
     assert any(found.gate.promote for found in duels)
     assert not any(found.promote or found.unless_worse().promote for found in duels)
-    assert all("labels of the key k-bad" in found.objections["labels"] for found in duels)
-    assert sum("it believes what one caller says" in found.objections["labels"] for found in duels) >= 0.95 * trials
+    told = [found.objections["labels"] for found in duels]  # a gain that is luck may hang on an honest key, too
+    assert sum("the key k-bad" in why and "it believes what one caller says" in why for why in told) >= 0.95 * trials
 
 
 @pytest.mark.parametrize("way", ["classes, three honest keys, better, accuracy", "the same, equal, accuracy"])

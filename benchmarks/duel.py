@@ -16,7 +16,8 @@ import pandas as pd
 
 from treadle.problems import load_problem
 from treadle.project import Promote
-from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.promotion.bout import Bout
+from treadle.promotion.duel import Duel, hold_duel
 from treadle.tables.schema import Column, Schema
 
 DAYS, HOURS = 14, 24
@@ -57,7 +58,10 @@ def regression(rows: Rows, rng: np.random.Generator, worse: float, slice_worse: 
     return Bout(rows.truth, rows.truth + misses[0], rows.truth + scale * misses[1], rows.frame, rows.days)
 
 
-def classification(rows: Rows, rng: np.random.Generator, flipped: float, *, learned: float, block: bool) -> Bout:
+def classification(
+    rows: Rows, rng: np.random.Generator, flipped: float, *, learned: float, block: bool,
+    misses: tuple[float, float] = (0.1, 0.1),
+) -> Bout:  # fmt: skip
     """A champion that learned clean labels against one that learned from `learned` wrong ones.
 
     Args:
@@ -66,13 +70,14 @@ def classification(rows: Rows, rng: np.random.Generator, flipped: float, *, lear
         flipped: Share of these rows whose labels one key gave and turned round.
         learned: Share of wrong labels that the challenger believes in.
         block: Whether the key's rows are all of one plan and size; else they are any.
+        misses: How far the champion's answers are off, and the challenger's, in standard deviations of log odds.
     """
     n = len(rows.days)
     chance = 1 / (1 + np.exp(-(1.2 * rows.truth / 2)))
     y = (rng.random(n) < chance).astype(int)
     mine = ((rows.frame["plan"] == "pro") if block else pd.Series(rng.random(n) < 0.2)).to_numpy()
     said = np.where(mine & (flipped > 0), 1 - y, y)
-    noise = rng.normal(0, 0.1, (2, n))
+    noise = np.array(misses)[:, None] * rng.normal(0, 1, (2, n))
     clean = 1 / (1 + np.exp(-(np.log(chance / (1 - chance)) + noise[0])))
     own = 1 / (1 + np.exp(-(np.log(chance / (1 - chance)) + noise[1])))
     believed = np.where(mine, 1 - own, own) if block else own * (1 - learned) + (1 - own) * learned
@@ -103,6 +108,17 @@ def _poisoned(metric: str, *, block: bool, known: bool) -> Trial:
     return trial
 
 
+def _honest(metric: str, misses: tuple[float, float]) -> Trial:
+    def trial(rng: np.random.Generator) -> tuple[Bout, Bout, str, str]:
+        newest, held = (
+            classification(rows_of(days, rng), rng, 0.0, learned=0.0, block=False, misses=misses)
+            for days in (DAYS, HELD_DAYS)
+        )
+        return newest, replace(held, givers=None), "tabular-classification", metric
+
+    return trial
+
+
 WAYS: dict[str, Trial] = {
     "better by 10 %": _numbers(-0.10),
     "better by 5 %": _numbers(-0.05),
@@ -119,6 +135,10 @@ WAYS: dict[str, Trial] = {
     "the same, log loss, keys not known": _poisoned("log_loss", block=False, known=False),
     "20 % flipped by one key, all of one kind, log loss": _poisoned("log_loss", block=True, known=True),
     "the same, keys not known": _poisoned("log_loss", block=True, known=False),
+    "classes, three honest keys, better, accuracy": _honest("accuracy", (2.5, 1.5)),
+    "the same, better, AUC": _honest("auc", (1.5, 0.8)),
+    "the same, equal, accuracy": _honest("accuracy", (0.8, 0.8)),
+    "the same, equal, AUC": _honest("auc", (0.8, 0.8)),
 }
 
 

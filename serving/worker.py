@@ -65,11 +65,15 @@ class Worker(uvicorn.Server):
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._on_parent)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Take in who waits before the port, close it at once, and finish: who still waits when it closes is cut off."""
-        loop = asyncio.get_running_loop()
-        callers = _waiting(sockets[0]) if sockets else []  # all sockets are copies of one
-        taken = [loop.connect_accepted_socket(self._connection, caller) for caller in callers]
-        await asyncio.gather(super().shutdown(sockets), *taken)
+        """Take in who waits before the port and close it at once, since who still waits then is cut off; hear all, and finish."""
+        loop, last = asyncio.get_running_loop(), sockets[0].dup() if sockets else None  # all sockets are copies of one
+        for server in self.servers:
+            server.close()
+        callers = _waiting_until_closed(last) if last is not None else []
+        taken = (loop.connect_accepted_socket(self._connection, caller) for caller in callers)
+        await asyncio.gather(*taken, return_exceptions=True)  # one may have left by now
+        await asyncio.sleep(0)  # a turn of the loop: what has come on connections that lie idle is read
+        await super().shutdown(sockets)
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
@@ -92,15 +96,15 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _waiting(listening: socket) -> list[socket]:
-    """The callers who wait before a port."""
+def _waiting_until_closed(listening: socket) -> list[socket]:
+    """Close a port; the callers who waited before it until then."""
     callers: list[socket] = []
     listening.setblocking(False)
-    with suppress(OSError):  # there is no more, or nobody has listened yet
+    with listening, suppress(OSError):  # there is no more, or nobody has listened yet
         while True:
-            caller, _ = listening.accept()
-            caller.setblocking(False)
-            callers.append(caller)
+            callers.append(listening.accept()[0])
+    for caller in callers:
+        caller.setblocking(False)
     return callers
 
 

@@ -21,7 +21,8 @@ from treadle.models.answering import open_version
 from treadle.models.registry import Registry
 from treadle.problems import load_problem, pick_metric
 from treadle.project import Project, load_project
-from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.promotion.bout import Bout
+from treadle.promotion.duel import Duel, hold_duel
 from treadle.promotion.gate import FEWEST, Gate
 from treadle.promotion.live import live_quality, say_live
 from treadle.promotion.rollout import begin_release

@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+MOST_UNITS = 500  # of more rows that do not depend on each other, some are drawn together: the draws stay megabytes
 FEWEST_BLOCKS = 4  # of fewer blocks every draw may agree by chance, so rows are drawn
 
 
@@ -57,6 +58,12 @@ def block_sums(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     sums = np.zeros((int(codes.max()) + 1, *values.shape[1:]))
     np.add.at(sums, codes, values)
     return sums
+
+
+def unit_codes(n: int, blocks: np.ndarray | None) -> np.ndarray:
+    """Which unit each row is drawn with (n,), from 0 on: its block; where there are too few of them itself, or some rows together."""
+    blocks = blocks_or_rows(blocks)
+    return np.arange(n) % MOST_UNITS if blocks is None else np.unique(blocks, return_inverse=True)[1]
 
 
 def block_draws(blocks: int, rng: np.random.Generator, samples: int) -> np.ndarray:

@@ -50,6 +50,7 @@ class Deadlines:
         unread_s: For which an answer may lie unread.
         idle_s: For which a connection may lie idle after an answer of the lane.
         parting_s: For which what it still sends is read, when its last answer came before its request was whole.
+        ending_s: For which a request may be on its way from a caller who connected shortly before the service ends.
     """
 
     headers_s: float = 15.0
@@ -57,6 +58,7 @@ class Deadlines:
     unread_s: float = 30.0
     idle_s: float = 75.0
     parting_s: float = 5.0
+    ending_s: float = 1.0
 
 
 class Connection(Framing):
@@ -118,8 +120,7 @@ class Connection(Framing):
 
     def end_endless(self) -> None:
         """End a request that goes on and on without telling anything; it is said, if no answer is on its way."""
-        busy = self._in_lane or (self.cycle is not None and not self.cycle.response_complete)
-        if busy or self._headers_arrived:
+        if self._in_lane or self._in_app or self._headers_arrived:
             self.end()
             return
         error = BadRequest("The head of a request may be 64 KiB.", 431)
@@ -140,6 +141,11 @@ class Connection(Framing):
         else:
             self.hand_over()
 
+    @property
+    def _in_app(self) -> bool:
+        """Whether the app has a request that is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _refuse_if_full(self) -> bool:
         """Refuse before the body is there, as the app would, but without a task for it."""
         if self._lane is not None and self._admission is not None and self._admission.full:
@@ -152,9 +158,8 @@ class Connection(Framing):
         parser: Any = self.parser
         if found is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return -1
-        busy = self.cycle is not None and not self.cycle.response_complete
         draining = self._admission is not None and self._admission.draining
-        if busy or draining or self.flow.write_paused or not parser.should_keep_alive():
+        if self._in_app or draining or self.flow.write_paused or not parser.should_keep_alive():
             return -1
         name = found[1].decode()
         client = self.client[0] if self.client else None
@@ -198,10 +203,14 @@ class Connection(Framing):
         self.flow.resume_reading()
 
     def shutdown(self) -> None:
-        """The port has closed: what waits in the lane is answered before the connection ends."""
+        """The port has closed: what waits in the lane is answered before the connection ends, and so is who has just come."""
         if self._in_lane and self._lane is not None:
             self._lane.flush()
-        super().shutdown()
+        until = None if self._arriving_since is None else self._arriving_since + self._deadlines.ending_s
+        if until is None or self._in_app or self.loop.time() >= until:
+            super().shutdown()
+        else:
+            self.loop.call_at(until, self.shutdown)
 
     # What the lane does with a request
 

@@ -17,6 +17,13 @@ PREDICT = "/v1/models/toy/predict"
 def served(home):
     """The app, and where it listens."""
     app = create_app(home.settings, drains=False)
+    with running(app) as (_, address):
+        yield app, address
+
+
+@contextmanager
+def running(app):
+    """A server of an app, and where it listens."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -24,11 +31,12 @@ def served(home):
     try:
         while not server.started:
             time.sleep(0.01)
-        yield app, listening.getsockname()
+        yield server, listening.getsockname()
     finally:
         server.should_exit = True
         thread.join(30)
         listening.close()
+    assert not thread.is_alive()
 
 
 def post(body, *headers):

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treadle.bootstrap import block_draws, block_sums, blocks_or_rows, needed_share
+from treadle.bootstrap import block_draws, block_sums, needed_share, unit_codes
 from treadle.learning.slices import slice_masks
 from treadle.problems import Problem
 from treadle.project import Promote
+from treadle.promotion.bout import Bout
+from treadle.promotion.callers import believes_one, hangs_on_one
 from treadle.promotion.fairness import Fairness, measure_fairness
 from treadle.promotion.gate import Gate, compare
 from treadle.promotion.live import say_live
@@ -34,37 +36,6 @@ MUCH = 0.25  # a slice may lose by this share of its loss
 SLICE_SHARE = 0.05  # of the rows: a smaller slice objects to nothing
 SLICE_ROWS = 30
 SAMPLES = 4000
-MOST_UNITS = 500  # of more rows that do not depend on each other, some are drawn together: the draws stay megabytes
-LEFT = 0.25  # of the gain must be left without the labels of one caller
-GIVER_SHARE = (0.05, 0.5)  # a caller with fewer of the labels moves little; one with more is who labels here
-
-
-@dataclass(frozen=True)
-class Bout:
-    """Both sides' answers to the same rows.
-
-    Attributes:
-        y: Encoded target (n,).
-        champion: The champion's answers, (n,) or (n, n_classes).
-        challenger: The challenger's, the same shape.
-        frame: The rows, (n, columns).
-        blocks: A label a row (n,), such as its day; `None` when rows do not depend on each other.
-        givers: Who gave each row's label (n,), `""` where nobody in particular; `None` when that is not known.
-    """
-
-    y: np.ndarray
-    champion: np.ndarray
-    challenger: np.ndarray
-    frame: pd.DataFrame
-    blocks: np.ndarray | None = None
-    givers: np.ndarray | None = None
-
-    def of(self, rows: np.ndarray) -> Bout:
-        """The same of some rows, by mask or by position."""
-        taken = [part if part is None else part[rows] for part in (self.blocks, self.givers)]
-        return Bout(
-            self.y[rows], self.champion[rows], self.challenger[rows], self.frame[rows].reset_index(drop=True), *taken
-        )
 
 
 @dataclass(frozen=True)
@@ -208,7 +179,9 @@ def hold_duel(
         weak = weak_slices(newest, problem, metric, schema, seed)
         found["holdout"] = _is_luck(gate, newest, beside, holdout, how)
         found["slice"] = _weak(weak)
-        found["labels"] = _hangs_on_one(newest, gate, rules, how)
+        found["labels"] = hangs_on_one(newest, gate, rules, how)
+    if has_champion and np.isfinite(gate.gain):
+        found["labels"] = found.get("labels") or believes_one(newest, how)
     fairness = _fairness(newest, holdout, problem, metric, schema, rules, has_champion=has_champion)
     found["fairness"] = _unfair(fairness, rules)
     found["live"] = say_live(live) if live is not None and live.worse else None
@@ -251,8 +224,7 @@ def weak_slices(bout: Bout, problem: Problem, metric: str, schema: Schema, seed:
     old, new = (problem.row_losses(metric, bout.y, answer) for answer in (bout.champion, bout.challenger))
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         return ()
-    blocks = blocks_or_rows(bout.blocks)
-    codes = np.arange(len(old)) % MOST_UNITS if blocks is None else np.unique(blocks, return_inverse=True)[1]
+    codes = unit_codes(len(old), bout.blocks)
     masks = np.column_stack([mask for _, mask in named]).astype(float)
     before, after = (block_sums(codes, masks * losses[:, None]) for losses in (old, new))
     units = len(before)
@@ -276,29 +248,6 @@ def _weak(slices: Sequence[SliceDuel]) -> str | None:
     if not much:
         return None
     return f"it is much worse on {much[0].slice} ({much[0].rows:,} rows): its loss there is {much[0].worse:.0%} higher."
-
-
-def _hangs_on_one(bout: Bout, gate: Gate, rules: Promote, how: dict[str, Any]) -> str | None:
-    """The labels object if, without those of one caller, most of the gain is gone.
-
-    A gain that is there in all rows stays much the same without some of them, since it is a mean.
-    """
-    if bout.givers is None:
-        return None
-    measure = how["problem"].metrics[how["metric"]]
-    names, counts = np.unique(bout.givers[bout.givers != ""], return_counts=True)
-    least, most = (share * len(bout.y) for share in GIVER_SHARE)
-    for name, count in zip(names, counts, strict=True):
-        if not least <= count <= most:
-            continue
-        rest = bout.of(bout.givers != name)
-        gain = measure.gain(measure.score(rest.y, rest.champion), measure.score(rest.y, rest.challenger))
-        if np.isfinite(gain) and gain <= max(rules.min_gain, LEFT * gate.gain):
-            return (
-                f"without the {count:,} labels of the key {name} it is {abs(gain):.3g} "
-                f"{'worse' if gain < 0 else 'better'}, not {gate.gain:.3g} better: the gain hangs on one caller."
-            )
-    return None
 
 
 def _fairness(

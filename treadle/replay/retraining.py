@@ -15,7 +15,8 @@ from treadle.learning.history import Choice, History
 from treadle.learning.recipe import keep_to_history, pick_history
 from treadle.learning.reference import make_reference, reference_from
 from treadle.learning.split import MIN_JUDGES, Split, split_rows
-from treadle.promotion.duel import Bout, Duel, hold_duel
+from treadle.promotion.bout import Bout
+from treadle.promotion.duel import Duel, hold_duel
 from treadle.promotion.gate import FEWEST
 from treadle.replay.course import Course, Version
 from treadle.tables.data import AT, ROW

@@ -3,15 +3,17 @@
 import json
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import httpx
 import pytest
 
+from serving.app import create_app
 from serving.door.http import Connection, Deadlines, _end_the_longest_waiting, sweep
 from serving.door.limits import SMALL_BYTES
 from tests.serving.conftest import ROW
-from tests.serving.sockets import post, reply, served
+from tests.serving.sockets import post, reply, running, served
 
 pytestmark = pytest.mark.e2e
 BODY = json.dumps({"rows": [ROW] * 400}).encode()
@@ -186,3 +188,38 @@ def test_each_newcomer_above_the_limit_ends_another_one():
     for _ in range(2):
         _end_the_longest_waiting(set(waiting), 10.0)
     assert [one.ended for one in waiting] == [True, True, False]
+
+
+@contextmanager
+def ended(home, eventually, monkeypatch, ending_s):
+    """A connection on which nothing was said yet, to a service whose end has begun and whose port is closed."""
+    monkeypatch.setattr("serving.app.Deadlines", partial(Deadlines, ending_s=ending_s))
+    app = create_app(home.settings, drains=False)
+    with running(app) as (server, address), socket.create_connection(address, timeout=30) as caller:
+        eventually(lambda: server.server_state.connections)
+        app.state.parts.admission.draining = server.should_exit = True
+        eventually(lambda: not answers_at(address))
+        yield caller
+
+
+def answers_at(address) -> bool:
+    """Whether somebody listens there."""
+    with suppress(ConnectionError), socket.create_connection(address, timeout=30):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("rows", [1, 400])
+def test_who_connected_just_before_the_end_is_answered(home, eventually, monkeypatch, rows):
+    body = json.dumps({"rows": [ROW] * rows}).encode()
+    with ended(home, eventually, monkeypatch, 20.0) as caller, caller.makefile("rb") as reader:
+        caller.sendall(post(body) + body)
+        status, headers, said = reply(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert len(json.loads(said)["predictions"]) == rows
+        assert reader.read() == b""
+
+
+def test_who_connected_and_says_nothing_does_not_hold_up_the_end(home, eventually, monkeypatch):
+    with ended(home, eventually, monkeypatch, 0.5) as caller:
+        assert caller.recv(1) == b""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.duel import DAYS, HELD_DAYS, REGRESSION, WAYS, regression, rows_of, run
+from benchmarks.duel import CLASSES, DAYS, HELD_DAYS, REGRESSION, WAYS, regression, rows_of, run
 from treadle.problems import load_problem
 from treadle.project import Fairness, Promote
 from treadle.promotion.duel import hold_duel, weak_slices
@@ -46,6 +46,36 @@ def test_a_poisoned_retrain_is_never_promoted_in_200_trials():
     assert not any(found.promote for found in duels)
     assert {"labels"} <= set(duels[0].objections)
     assert "the key k-bad" in duels[0].reason
+
+
+@pytest.mark.parametrize(("metric", "trials"), [("accuracy", 200), ("AUC", 60)])
+def test_lies_that_leave_the_order_of_the_answers_are_seen_by_the_log_loss(metric, trials):
+    """By the metric it is as good as the champion, and by luck better in one trial of twenty."""
+    duels = [run(WAYS[f"the same, {metric}"], seed, Promote(), 100) for seed in range(trials)]
+    assert any(found.gate.promote for found in duels)
+    assert not any(found.promote or found.unless_worse().promote for found in duels)
+    told = [found.objections["labels"] for found in duels]  # a gain that is luck may hang on an honest key, too
+    assert sum("the key k-bad" in why and "it believes what one caller says" in why for why in told) >= 0.95 * trials
+
+
+@pytest.mark.parametrize("way", ["classes, three honest keys, better, accuracy", "the same, equal, accuracy"])
+def test_nobody_lies_and_hardly_ever_a_caller_is_believed(way):
+    duels = [run(WAYS[way], seed, Promote(), 100) for seed in range(100)]
+    assert sum("believes" in found.objections.get("labels", "") for found in duels) <= 1
+
+
+def test_rows_that_do_not_depend_on_each_other_tell_of_a_believed_caller_too():
+    newest, held, _, _ = WAYS["the same, accuracy"](np.random.default_rng(3))
+    found = hold_duel(
+        replace(newest, blocks=None),
+        held,
+        load_problem("tabular-classification"),
+        "accuracy",
+        CLASSES,
+        Promote(),
+        samples=100,
+    )
+    assert "the key k-bad" in found.objections["labels"]
 
 
 def test_a_gain_on_one_callers_rows_alone_is_refused():

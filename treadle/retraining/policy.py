@@ -142,7 +142,7 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
     if asking == STEP and now.followed is not None:
         knows = f"version {now.followed.version} knows {now.followed.rows:,} rows"
         said = f"the stream is known to move, and {knows}; the verdict is {verdict}."
-    return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.", asking=asking)
+    return Decision(True, f"{asking}: {said} {now.new_labels:,} new labelled rows to learn from.", asking=asking)
 
 
 def _applies(rule: str, asking: str) -> bool:

@@ -61,7 +61,7 @@ def test_the_words_name_what_estimates_cannot_see():
         "impact": {"reason": "No input moved."},
     }  # fmt: skip
     labels, estimate, impact = say_quality(said)
-    assert labels.startswith("Labels have come for 20 of 200 answers (10%). 3 labels wait")
+    assert labels.startswith("Labels have come for 20 of 200 predictions (10%). 3 labels wait")
     assert "31 (27 to 35)" in estimate
     assert "off by 2.5" in estimate
     assert "20% of the rows" in estimate

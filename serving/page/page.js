@@ -50,7 +50,8 @@ function card(model) {
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));
   if (model.verdict) {
-    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${several(model.verdict.rows, "prediction")}; ${several(model.verdict.labelled, "labelled row")} for its errors`, "soft")), make("p", model.verdict.reason));
+    const former = model.verdict.version === model.champion ? "" : `, of version ${model.verdict.version}: version ${model.champion} was not looked at yet`;
+    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${several(model.verdict.rows, "prediction")}; ${several(model.verdict.labelled, "labelled row")} for its errors${former}`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   if (model.quality) section.append(...quality(model));
   const reports = make("p");

@@ -56,6 +56,24 @@ def test_the_status_says_why_retrains_did_not_start(home):
     assert "the last retrain was 2m ago" in text
 
 
+def test_the_status_says_what_came_of_a_retrain(home):
+    ledger = Ledger.open(home)
+    governor = Governor(ledger, load_project("shop", home))
+    granted = governing.status(home, "shop", 3)["asked"]["trigger"]
+    assert governor.begin(granted, "run-1") is None
+    ledger.record_decision("shop", "kept", "Of another run.", {"flow_run": "run-0"}, NOW)
+    (row,) = [row for row in governing.status(home, "shop", 3)["triggers"] if row["trigger"] == granted]
+    assert (row["state"], row["outcome"]) == ("running", None)
+    ledger.record_decision("shop", "promoted", "It is better.", {"flow_run": "run-1"}, NOW)
+    governor.end(granted, "run-1")
+    found = governing.status(home, "shop", 3)
+    outcomes = {row["trigger"]: row["outcome"] for row in found["triggers"]}
+    assert outcomes.pop(granted) == {"kind": "promoted", "reason": "It is better."}
+    assert set(outcomes.values()) == {None}
+    (line,) = [line for line in governing.shown(found).splitlines() if line.startswith(f"{granted} ")]
+    assert line.split()[2:4] == ["ended", "promoted"]
+
+
 def test_the_status_says_how_a_stream_is_followed(home):
     ledger, path = Ledger.open(home), home.projects_dir / "shop" / "project.yaml"
     path.write_text(path.read_text().replace("min_new_labels: 2", "follow: 0.025"))

@@ -10,6 +10,7 @@ from treadle.ledger import Ledger
 from treadle.ledger import set_aside as aside
 from treadle.ledger.slots import last_slots
 from treadle.ledger.triggers import Trigger
+from treadle.pages.look import moment
 from treadle.project import load_project
 from treadle.retraining.breaker import close_breaker
 from treadle.retraining.governor import Governor
@@ -97,7 +98,10 @@ def shown(found: dict[str, Any]) -> str:
     if found["slots"]:
         parts.append(table(found["slots"], ["flow", "slot", "spared_runs"]))
     if found["triggers"]:
-        rows = [row | {"came of it": (row["outcome"] or {}).get("kind", "")} for row in found["triggers"]]
+        rows = [
+            row | {"at": moment(row["at"]), "came of it": (row["outcome"] or {}).get("kind", "")}
+            for row in found["triggers"]
+        ]
         parts.append(table(rows, ["trigger", "at", "state", "came of it", "reason"]))
     return "\n\n".join(parts)
 

@@ -113,7 +113,8 @@ class Follower:
         newest = self._ledger.window(name, wanted, until=self._moment)
         if not newest:
             return []
-        grid = grid_of(newest[0].at, newest[-1].at, len(newest), wanted)
+        least = self._project.watch.min_labelled
+        grid = grid_of(newest[0].at, newest[-1].at, len(newest), wanted, least)
         last = grid.number(self._moment)
         numbers = range(last - SHOWN, last + 1)
         counts = self._rows.counts(name, MONDAY, grid.span, numbers, self._moment)

@@ -28,7 +28,7 @@ function quality(model) {
     const row = make("tr");
     for (const text of [
       `${moment(span.from)} – ${moment(span.to)}`, count(span.answered), `${number(span.coverage * 100)} %`,
-      span.metric === null ? "unknown" : number(span.metric),
+      span.metric !== null ? number(span.metric) : span.labelled ? "too few labels" : "unknown",
       span.estimate === null ? "unknown" : `${number(span.estimate)} (${number(span.low)} – ${number(span.high)})`,
     ]) row.append(make("td", text));
     names.forEach((name, place) => { row.children[place].dataset.head = name; }); // on a phone a row is a block
@@ -83,7 +83,7 @@ function retrains(governor) {
   if (governor.followed) said.push(make("p", governor.followed, "soft"));
   const rules = Object.entries(governor.suppressed);
   if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
-  if (governor.labels_set_aside) said.push(make("p", `${count(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
+  if (governor.labels_set_aside) said.push(make("p", `${several(governor.labels_set_aside, "label")} set aside as suspicious: treadle labels list`, "degraded"));
   return said.length ? [make("h3", "Retrains"), ...said] : [];
 }
 

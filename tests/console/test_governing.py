@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,8 @@ def test_the_status_says_what_came_of_a_retrain(home):
     assert outcomes.pop(granted) == {"kind": "promoted", "reason": "It is better."}
     assert set(outcomes.values()) == {None}
     (line,) = [line for line in governing.shown(found).splitlines() if line.startswith(f"{granted} ")]
-    assert line.split()[2:4] == ["ended", "promoted"]
+    assert re.split(" {2,}", line)[2:4] == ["ended", "promoted"]
+    assert f"{NOW:%Y-%m-%d %H:%M} UTC" in line
 
 
 def test_the_status_says_how_a_stream_is_followed(home):

@@ -125,5 +125,6 @@ def _matrix(name: str, normal: np.ndarray, current: np.ndarray, *, timed: bool) 
         )
         if found is not None:
             yield found
-    cells = Cells(before.nearest, now.nearest, before.centres + 1, ordered=False)
+    groups = tuple(f"group {i + 1} of similar rows" for i in range(before.centres))
+    cells = Cells(before.nearest, now.nearest, before.centres + 1, ordered=False, names=groups)
     yield from compare_categories("input", name, Counted.of(cells, layout))

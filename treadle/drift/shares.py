@@ -79,9 +79,10 @@ def _compare_cell(kind: Kind, name: str, counted: Counted, cell: int, far: np.nd
 def _say_cell(kind: Kind, name: str, counted: Counted, cell: int, old: float, new: float) -> str:
     if kind == "target":
         return say_label(counted.name(cell), old, new)
-    if cell == len(counted.normal) - 1:  # the last is of all rare ones together
+    called = counted.name(cell)
+    if called is None and cell == len(counted.normal) - 1:  # the last is of all rare ones together
         return say_others(name, old, new)
-    return say_category(name, counted.name(cell), old, new)
+    return say_category(name, called, old, new)
 
 
 def _unlikely(c: Comparison) -> tuple[bool, float, float]:

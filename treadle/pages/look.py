@@ -177,10 +177,11 @@ def span_in_words(span: Data) -> dict[str, str]:
     """One window of quality by prediction time; what is not known is a word and not a number."""
     measured, estimate, low, high = (figure(span.get(key)) for key in ("metric", "estimate", "low", "high"))
     between = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+    unknown = "too few labels" if span.get("labelled") else "unknown"
     return {
         "answered between": f"{moment(span.get('from'))} and {moment(span.get('to'))}",
         "with labels": f"{span.get('labelled') or 0:,} of {span.get('answered') or 0:,}",
-        "measured": "unknown" if measured is None else number(measured),
+        "measured": unknown if measured is None else number(measured),
         "estimated before": "unknown" if estimate is None else f"{number(estimate)}{between}",
     }
 
@@ -203,7 +204,7 @@ def _persistence(persistence: Data) -> str:
     if not of:
         return ""
     if needed == 1:
-        return " One look is enough, so surely does this one find it."
+        return " One look is enough."
     return f" {persistence.get('looks')} of the last {of} looks found it; {needed} are needed."
 
 
@@ -275,7 +276,10 @@ def _decided(look: Data) -> str:
     if look.get("retrain") is None:
         return "Nothing was decided yet."
     rule = f" (the rule: {look['suppressed']})" if look.get("suppressed") and not look["retrain"] else ""
-    return f"{'Retrain' if look['retrain'] else 'No retrain'}{rule}. {look.get('retrain_reason') or ''}".rstrip()
+    why = str(look.get("retrain_reason") or "")
+    if happened := look.get("reason"):  # stands above already
+        why = why.replace(f": {happened}", ", for what happened above.", 1)
+    return f"{'Retrain' if look['retrain'] else 'No retrain'}{rule}. {why}".rstrip()
 
 
 def _false_alarms(look: Data) -> str | None:

@@ -39,10 +39,11 @@ def say_coverage(coverage: Mapping[str, Any]) -> str | None:
     share = figure(coverage.get("share"))
     known = f" ({share:.0%})" if share is not None else ""
     text = f"Labels have come for {coverage.get('labelled') or 0:,} of {coverage['answered']:,} predictions{known}."
-    if coverage.get("early"):
-        text += f" {coverage['early']:,} labels wait for their prediction."
-    if coverage.get("expired"):
-        text += f" {coverage['expired']:,} labels were dropped, since no prediction came for them in 30 days."
+    if early := coverage.get("early"):
+        text += " 1 label waits for its prediction." if early == 1 else f" {early:,} labels wait for their prediction."
+    if expired := coverage.get("expired"):
+        dropped = "1 label was dropped" if expired == 1 else f"{expired:,} labels were dropped"
+        text += f" {dropped}, since no prediction came for {'it' if expired == 1 else 'them'} in 30 days."
     return text
 
 
@@ -65,7 +66,7 @@ def say_estimate(estimate: Mapping[str, Any] | None) -> str | None:
 def _say_record(record: Mapping[str, Any] | None) -> str:
     error = figure((record or {}).get("mean_absolute_error"))
     if record is None or error is None:
-        return "No label has come yet to check it by. "
+        return "No window has labels enough yet to check it by. "
     windows, inside = record.get("windows"), figure(record.get("inside"))
     truth = "" if inside is None else f", and the truth was inside in {inside:.0%}"
     return f"In {windows} earlier window{'' if windows == 1 else 's'} it was off by {number(error)} on average{truth}. "

@@ -269,8 +269,9 @@ def _no_new_labels(project: Project, now: Circumstances) -> str | None:
     if now.new_labels >= least:
         return None
     return (
-        f"only {now.new_labels} labelled rows are newer than what the champion learned from; "
-        f"{least} are needed for a retrain to know more."
+        f"only {now.new_labels} labelled row{' is' if now.new_labels == 1 else 's are'} newer than what the champion learned from; "
+        f"{least} {'is' if least == 1 else 'are'} needed for a retrain to know more "
+        f"(they are sent to /v1/models/{project.name}/feedback)."
     )
 
 

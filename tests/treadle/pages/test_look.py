@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from treadle.pages.look import in_words, moved
+from treadle.pages.look import in_words, moved, span_in_words
 from treadle.quality.words import BLIND
 from treadle.wording import number, short
 
@@ -158,7 +158,7 @@ def test_looks_in_a_row_that_found_other_things_say_since_when_each_moves():
     }
     assert in_words(look).since == (
         "The verdict is drift since 2011-06-01 00:00 UTC, 5 looks in a row. What it finds now: temp since 2011-06-03 00:00 "
-        "UTC; the answers since 2011-06-05 00:00 UTC. One look is enough, so surely does this one find it."
+        "UTC; the answers since 2011-06-05 00:00 UTC. One look is enough."
     )
     same = look | {"findings": [{"kind": "input", "name": "temp", "since": at, **finding}]}
     assert "What it finds now" not in in_words(same).since
@@ -175,6 +175,26 @@ def test_looks_in_a_row_that_found_other_things_say_since_when_each_moves():
 def test_a_figure_is_called_what_it_is(kind, figures):
     finding = {"kind": kind, "name": "temp", "statistic": 0.5, "threshold": 0.1, "drifted": True, "said": "It moved."}
     assert in_words(LOOK | {"findings": [finding]}).columns.startswith(f"It moved {figures}")
+
+
+def test_what_happened_is_not_said_again_where_it_led_to_a_retrain():
+    why = f"quality-loss: {LOOK['reason']} 500 new labelled rows to learn from."
+    assert in_words(LOOK | {"retrain": True, "retrain_reason": why}).decided == (
+        "Retrain. quality-loss, for what happened above. 500 new labelled rows to learn from."
+    )
+
+
+@pytest.mark.parametrize(
+    ("span", "measured"),
+    [
+        ({"labelled": 0, "metric": None}, "unknown"),
+        ({"labelled": 28, "metric": None}, "too few labels"),
+        ({"labelled": 80, "metric": 1.5}, "1.5"),
+        ({"labelled": 80, "metric": 0.0}, "0"),
+    ],
+)
+def test_a_window_says_whether_its_labels_have_not_come_or_are_too_few(span, measured):
+    assert span_in_words({"answered": 100, **span})["measured"] == measured
 
 
 def test_an_empty_look_has_words_for_everything():

@@ -13,6 +13,7 @@ from treadle.alerting.courier import Courier
 from treadle.durations import parse_duration
 from treadle.errors import BadData, TreadleError, nearest
 from treadle.ledger import AlertBook, Ledger
+from treadle.pages.look import moment
 from treadle.project import check_name
 from treadle.settings import Settings
 
@@ -51,6 +52,14 @@ def silence(settings: Settings, name: str | None, span: str | None, kind: str | 
     return {"project": name, "kind": kind, "until": None if end else until.isoformat(timespec="seconds")}
 
 
+def silenced(row: dict[str, Any]) -> str:
+    """A silence, or its end, in words."""
+    what = f"alerts of {row['project'] or 'all projects'}" + (f" of the kind '{row['kind']}'" if row["kind"] else "")
+    if row["until"] is None:
+        return f"The silence of {what} is over."
+    return f"Nothing is told of {what} until {moment(row['until'])}; they are listed all the same."
+
+
 def silence_until(span: str | None) -> datetime:
     """The end of a silence that begins now; nothing ends one.
 
@@ -86,10 +95,11 @@ def shown(row: dict[str, Any]) -> str:
     """One alert in words."""
     told = "; ".join(row["deliveries"]) or "nobody was told"
     marks = [f"acknowledged by {row['acknowledged_by']}" if row["acknowledged_by"] else ""]
-    marks += [f"silenced until {row['silenced_until']}" if row["silenced_until"] else ""]
+    marks += [f"silenced until {moment(row['silenced_until'])}" if row["silenced_until"] else ""]
     beside = "".join(f", {mark}" for mark in marks if mark)
     subject = f" ({row['subject']})" if row["subject"] else ""
-    times = f"{row['times']:,} times, {row['at']} to {row['last']}" if row["times"] > 1 else f"Once, {row['at']}"
+    begun, last = moment(row["at"]), moment(row["last"])
+    times = f"{row['times']:,} times, {begun} to {last}" if row["times"] > 1 else f"Once, {begun}"
     lines = [
         f"{row['id']}  {row['project']}: {row['said']}{subject} [{row['severity']}, {row['state']}{beside}]",
         f"   {row['reason']}",

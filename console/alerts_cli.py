@@ -59,12 +59,12 @@ def silence(
     json: Json = False,
 ) -> None:
     """Tell nothing for a while; what is still open then is told."""
-    from console.output import answering, give, pairs
+    from console.output import answering, give
 
     with answering() as answer:
         from console import alerts
 
-        give(answer, alerts.silence(read_settings(), name, span, kind, end=end), json, pairs)
+        give(answer, alerts.silence(read_settings(), name, span, kind, end=end), json, alerts.silenced)
 
 
 @alerts_app.command("test")

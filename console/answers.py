@@ -87,16 +87,14 @@ def trained(summary: dict[str, Any], url: str | None) -> str:
 
 def watched(look: dict[str, Any]) -> str:
     """One look at the newest window, in the words of its page."""
-    from treadle.pages.look import in_words
+    from treadle.pages.look import in_words, span_in_words
 
     words = in_words(look)
     files = {"Page": look.get("page"), "Evidently's report": look.get("report"), "Alert": look.get("alert")}
     record = dict(words.lines()) | {name: value for name, value in files.items() if value is not None}
-    columns = look.get("columns") or []
-    table_ = ["", table(columns, ["name", "statistic", "threshold", "drifted"])] if columns else []
-    windows = look.get("windows") or []
+    windows = [span_in_words(window) for window in look.get("windows") or []]
     by_window = ["", table(windows, list(windows[0]))] if windows else []
-    return "\n".join([words.title, "", pairs(record), *table_, *by_window])
+    return "\n".join([words.title, "", pairs(record), *by_window])
 
 
 def replayed(lived: dict[str, Any]) -> str:

@@ -269,7 +269,7 @@ def _governors(settings: Settings) -> Iterator[Finding]:
             yield _note(f"retrains of {name}", said, "treadle status, which says whether a worker runs")
         aside = sum(batch.labels for batch in batches(ledger, name))
         if aside:
-            said = f"{aside} are set aside as suspicious and count for nothing"
+            said = f"{aside} {'is' if aside == 1 else 'are'} set aside as suspicious and {'counts' if aside == 1 else 'count'} for nothing"
             yield _note(f"labels of {name}", said, f"treadle labels list {name}, then release or drop")
 
 

@@ -10,11 +10,15 @@ from treadle.ledger import Ledger
 from treadle.ledger import set_aside as aside
 from treadle.ledger.slots import last_slots
 from treadle.ledger.triggers import Trigger
+from treadle.pages.look import moment
 from treadle.project import load_project
 from treadle.retraining.breaker import close_breaker
 from treadle.retraining.governor import Governor
 from treadle.retraining.policy import say_policy
 from treadle.settings import Settings
+
+MOST_DECISIONS = 500
+"""In so many of the newest decisions is what came of a trigger looked for."""
 
 
 def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
@@ -27,6 +31,7 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
     project = load_project(name, settings)
     governor = Governor(ledger, project)
     standing = governor.standing()
+    became = outcomes(ledger, name)
     return {
         "project": name,
         "policy": say_policy(project.retrain),
@@ -39,7 +44,7 @@ def status(settings: Settings, name: str, last: int) -> dict[str, Any]:
         "suppressed": standing.suppressed,
         "labels_set_aside": sum(batch.labels for batch in aside.batches(ledger, name)),
         "slots": _slots(ledger, name),
-        "triggers": [as_row(trigger) for trigger in governor.last(last)],
+        "triggers": [as_row(trigger) | {"outcome": became.get(trigger.run_id)} for trigger in governor.last(last)],
     }
 
 
@@ -50,6 +55,16 @@ def _slots(ledger: Ledger, name: str) -> list[dict[str, Any]]:
         for flow in ("watch", "train")
         for slot, run, spared in last_slots(ledger, flow, name, 1)
     ]
+
+
+def outcomes(ledger: Ledger, name: str) -> dict[str | None, dict[str, str]]:
+    """What came of each train run, by its id: `kind` of the decision with which it ended, and `reason`."""
+    found: dict[str | None, dict[str, str]] = {}
+    for decision in ledger.last_decisions(name, MOST_DECISIONS):
+        run = decision.figures.get("flow_run")
+        if run is not None:
+            found.setdefault(str(run), {"kind": decision.kind, "reason": decision.reason})
+    return found
 
 
 def as_row(trigger: Trigger) -> dict[str, Any]:
@@ -83,7 +98,11 @@ def shown(found: dict[str, Any]) -> str:
     if found["slots"]:
         parts.append(table(found["slots"], ["flow", "slot", "spared_runs"]))
     if found["triggers"]:
-        parts.append(table(found["triggers"], ["trigger", "at", "state", "reason"]))
+        rows = [
+            row | {"at": moment(row["at"]), "came of it": (row["outcome"] or {}).get("kind", "")}
+            for row in found["triggers"]
+        ]
+        parts.append(table(rows, ["trigger", "at", "state", "came of it", "reason"]))
     return "\n\n".join(parts)
 
 

@@ -100,6 +100,7 @@ def _look(name: str, row: VerdictRow, settings: Settings) -> dict[str, Any]:
     page = settings.reports_dir / name / FOLDER / page_name(row.at)
     return {
         "verdict": row.verdict,
+        "version": row.version,
         "reason": row.reason,
         "rows": row.rows,
         "labelled": row.labelled,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -78,11 +80,22 @@ def say_history(figures: dict[str, Any]) -> str:
     """The choice as Markdown: why, and a table of what was tried."""
     lines = [f"**{figures['chosen']}.** {figures['why']}"]
     if figures["tried"]:
-        lines += ["", "| learned from | mean loss | loss of each past stretch, newest first |", "|---|---|---|"]
+        lines += [
+            "",
+            "| learned from | mean loss | of all history, on the same stretches | loss of each past stretch, newest first |",
+            "|---|---|---|---|",
+        ]
         for tried in figures["tried"]:
             folds = ", ".join(f"{loss:.4g}" for loss in tried["folds"])
-            lines.append(f"| {tried['name']} | {tried['error']:.4g} | {folds} |")
+            whole = _of_all(figures["tried"][0]["folds"], len(tried["folds"]))
+            lines.append(f"| {tried['name']} | {tried['error']:.4g} | {whole:.4g} | {folds} |")
+        lines += ["", "What was worse than all history so far was tried on no more stretches."]
     return "\n".join(lines)
+
+
+def _of_all(folds: Sequence[float], ran: int) -> float:
+    """The mean loss of all history over the stretches that another candidate ran, which are the first of its own."""
+    return sum(folds[:ran]) / ran if ran else math.nan
 
 
 def _show(name: str, choice: Choice) -> None:
@@ -95,6 +108,7 @@ def _show(name: str, choice: Choice) -> None:
                 {
                     "learned from": tried.name,
                     "mean loss": tried.error,
+                    "of all history, on the same stretches": _of_all(choice.tried[0].folds, len(tried.folds)),
                     "past stretches": len(tried.folds),
                     "chosen": "yes" if tried.name == choice.history.name else "",
                 }

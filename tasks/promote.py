@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from tasks.evaluate import judge_part
 from tasks.fit import parts_of
@@ -201,6 +202,7 @@ def _version_of(champion: Champion | None) -> int | None:
 
 
 def _record(ledger: Ledger, turn: Turn, verdict: Verdict, figures: dict[str, Any]) -> Verdict:
+    figures = figures | {"flow_run": str(flow_run.id)}  # by which a trigger finds what came of it
     ledger.record_decision(turn.project, verdict.decision, verdict.reason, figures, turn.moment)
     create_markdown_artifact(
         key=f"{turn.project}-gate", markdown=f"**{verdict.decision}.** {verdict.reason}", description=verdict.decision

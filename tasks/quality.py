@@ -14,6 +14,7 @@ from tasks.step import step
 from treadle.errors import NotFound
 from treadle.ledger import Ledger, QualityRows, QualityWindow, Row
 from treadle.models.evidence import Evidence
+from treadle.pages.look import span_in_words
 from treadle.privacy import unknown_where_redacted
 from treadle.problems import Problem, load_problem, pick_metric
 from treadle.project import Project, load_project
@@ -112,7 +113,8 @@ class Follower:
         newest = self._ledger.window(name, wanted, until=self._moment)
         if not newest:
             return []
-        grid = grid_of(newest[0].at, newest[-1].at, len(newest), wanted)
+        least = self._project.watch.min_labelled
+        grid = grid_of(newest[0].at, newest[-1].at, len(newest), wanted, least)
         last = grid.number(self._moment)
         numbers = range(last - SHOWN, last + 1)
         counts = self._rows.counts(name, MONDAY, grid.span, numbers, self._moment)
@@ -160,6 +162,7 @@ class Follower:
         return {
             "metric": self.metric,
             **interval,
+            "normal": found[0].value,
             "method": found[0].method,
             "outside": found[1].share_outside(),
             "track_record": track_record(past),
@@ -188,4 +191,8 @@ def _show(name: str, metric: str, said: dict[str, Any]) -> None:
         key=f"{name}-quality", markdown="\n\n".join(say_quality(said)), description=f"{metric}, measured and estimated"
     )
     if said["windows"]:
-        create_table_artifact(key=f"{name}-quality-windows", table=said["windows"], description=f"{metric} by window")
+        create_table_artifact(
+            key=f"{name}-quality-windows",
+            table=[span_in_words(window) for window in said["windows"]],
+            description=f"{metric} by window",
+        )

@@ -30,12 +30,15 @@ from treadle.project import Project, load_project
 from treadle.settings import Settings
 from treadle.tables.schema import Column, Schema
 from treadle.window import features_of
+from treadle.wording import short
 
 LOOKS_BEFORE = 8
 MOST_LOOKS = 500
 PAGES_KEPT = 1000
 REPORTS_KEPT = 50
 """Evidently's pages are 5 MB each."""
+LONGEST_LINE = 1000
+"""Of a run's log."""
 DRAWN = ("number", "integer", "boolean", "category")
 
 
@@ -145,9 +148,11 @@ def _links(settings: Settings, ledger: Ledger, look: dict[str, Any]) -> dict[str
 
 
 def _link(settings: Settings, ledger: Ledger, name: str, look: dict[str, Any], at: datetime, page: Path) -> None:
-    """Link the page from the run in Prefect, and from the version's run in MLflow if that is not out."""
+    """Link the page from the run in Prefect, whose log says the look too, and from the version's run in MLflow if that is not out."""
     address = page_address(settings, name, at)
     words = in_words(look)
+    said = [f"{heading}: {short(text, LONGEST_LINE)}" for heading, text in words.lines()]
+    get_run_logger().info("%s", "\n".join([short(words.title), *said, address]))
     create_link_artifact(
         link=address,
         link_text="The page of this look",

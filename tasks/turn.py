@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
@@ -155,6 +156,7 @@ def report_turn(
         "cpu_seconds": round(bill.cpu_seconds, 2),
     }
     create_markdown_artifact(key=f"{project.name}-turn", markdown=_page(summary), description=verdict.reason)
+    get_run_logger().info("%s: %s\n%s", project.name, verdict.decision, verdict.reason)
     return summary
 
 

@@ -19,6 +19,7 @@ from treadle.models.answering import open_for_rows
 from treadle.models.evidence import Evidence
 from treadle.models.registry import Registry
 from treadle.pages.card import escape
+from treadle.pages.look import moment as in_utc
 from treadle.pages.reports import evidently_html
 from treadle.privacy import unknown_where_redacted
 from treadle.project import Project, load_project
@@ -119,7 +120,7 @@ def look_at(
         project.split.seed,
         _earlier_looks(ledger, name, version),
         moment,
-        classes=schema.classes is not None,
+        classes=schema.classes,
         untold=project.privacy.personal,
     )
     return Seen(frame, len(labelled), again, found)
@@ -174,7 +175,7 @@ def _in_words(found: Judgement) -> list[str]:
     """Each finding that moved as a line of a list; those that say the same are one."""
     told = {f.said: f for f in reversed(found.findings) if f.drifted}
     return [
-        f"- {f.kind}: {escape(f.said)}" + (f", since {f.since:%Y-%m-%d %H:%M}" if f.since else "")
+        f"- {f.kind}: {escape(f.said)}" + (f", since {in_utc(f.since)}" if f.since else "")
         for f in reversed(told.values())
     ]
 
@@ -190,7 +191,7 @@ def _show(name: str, settings: Settings, found: Judgement, row: VerdictRow) -> N
             key=f"{name}-drift",
             table=[
                 {"what": f.kind, "where": f.name, "distance": f.statistic, "allowed": f.threshold, "moved": f.drifted,
-                 "in words": f.said, "since": str(f.since or "")}
+                 "in words": f.said, "since": in_utc(f.since) if f.since else ""}
                 for f in sorted(found.findings, key=lambda f: (not f.drifted, f.threshold - f.statistic))[:MOST_SHOWN]
             ],
             description="What was compared with the reference; what moved comes first",

@@ -28,7 +28,7 @@ function quality(model) {
     const row = make("tr");
     for (const text of [
       `${moment(span.from)} – ${moment(span.to)}`, count(span.answered), `${number(span.coverage * 100)} %`,
-      span.metric === null ? "unknown" : number(span.metric),
+      span.metric !== null ? number(span.metric) : span.labelled ? "too few labels" : "unknown",
       span.estimate === null ? "unknown" : `${number(span.estimate)} (${number(span.low)} – ${number(span.high)})`,
     ]) row.append(make("td", text));
     names.forEach((name, place) => { row.children[place].dataset.head = name; }); // on a phone a row is a block
@@ -50,7 +50,8 @@ function card(model) {
   fact(facts, "Learned until", model.data_until ? moment(model.data_until) : "—");
   section.append(facts, make("h3", "Last verdict"));
   if (model.verdict) {
-    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${several(model.verdict.rows, "prediction")}; ${several(model.verdict.labelled, "labelled row")} for its errors`, "soft")), make("p", model.verdict.reason));
+    const former = model.verdict.version === model.champion ? "" : `, of version ${model.verdict.version}: version ${model.champion} was not looked at yet`;
+    put(section, put(make("p"), make("span", model.verdict.verdict, `verdict ${model.verdict.verdict}`), make("span", `  ${moment(model.verdict.at)}, ${several(model.verdict.rows, "prediction")}; ${several(model.verdict.labelled, "labelled row")} for its errors${former}`, "soft")), make("p", model.verdict.reason));
   } else section.append(make("p", "Not looked at yet. The watch runs by itself while the platform is up.", "soft"));
   if (model.quality) section.append(...quality(model));
   const reports = make("p");
@@ -82,7 +83,7 @@ function retrains(governor) {
   if (governor.followed) said.push(make("p", governor.followed, "soft"));
   const rules = Object.entries(governor.suppressed);
   if (rules.length) said.push(make("p", `Triggers suppressed: ${rules.map(([rule, times]) => `${times} by ${rule}`).join(", ")}; ${governor.waiting} of them wait for one retrain.`, "soft"));
-  if (governor.labels_set_aside) said.push(make("p", `${count(governor.labels_set_aside)} labels are set aside as suspicious: treadle labels list`, "degraded"));
+  if (governor.labels_set_aside) said.push(make("p", `${several(governor.labels_set_aside, "label")} set aside as suspicious: treadle labels list`, "degraded"));
   return said.length ? [make("h3", "Retrains"), ...said] : [];
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,25 @@ def test_the_status_says_why_retrains_did_not_start(home):
     text = governing.shown(found | {"slots": [slot]})
     assert "cooldown" in text
     assert "the last retrain was 2m ago" in text
+
+
+def test_the_status_says_what_came_of_a_retrain(home):
+    ledger = Ledger.open(home)
+    governor = Governor(ledger, load_project("shop", home))
+    granted = governing.status(home, "shop", 3)["asked"]["trigger"]
+    assert governor.begin(granted, "run-1") is None
+    ledger.record_decision("shop", "kept", "Of another run.", {"flow_run": "run-0"}, NOW)
+    (row,) = [row for row in governing.status(home, "shop", 3)["triggers"] if row["trigger"] == granted]
+    assert (row["state"], row["outcome"]) == ("running", None)
+    ledger.record_decision("shop", "promoted", "It is better.", {"flow_run": "run-1"}, NOW)
+    governor.end(granted, "run-1")
+    found = governing.status(home, "shop", 3)
+    outcomes = {row["trigger"]: row["outcome"] for row in found["triggers"]}
+    assert outcomes.pop(granted) == {"kind": "promoted", "reason": "It is better."}
+    assert set(outcomes.values()) == {None}
+    (line,) = [line for line in governing.shown(found).splitlines() if line.startswith(f"{granted} ")]
+    assert re.split(" {2,}", line)[2:4] == ["ended", "promoted"]
+    assert f"{NOW:%Y-%m-%d %H:%M} UTC" in line
 
 
 def test_the_status_says_how_a_stream_is_followed(home):

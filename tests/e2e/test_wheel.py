@@ -189,8 +189,14 @@ def test_each_look_has_a_page_that_prefect_mlflow_and_the_service_show(looks, se
     assert "last-look.html" in {file.path for file in files}
     with sqlite3.connect(home / ".treadle/prefect/prefect.db") as database:
         links = database.execute("SELECT data FROM artifact WHERE key = 'orders-look'").fetchall()
-    assert len(links) == 2
+        said = database.execute(
+            "SELECT message FROM log WHERE message LIKE 'orders, version 1: quality-loss%'"
+        ).fetchall()
+        turns = database.execute("SELECT message FROM log WHERE message LIKE 'orders: promoted%'").fetchall()
+    assert len(links) == len(said) == 2
     assert any(page.name in link for (link,) in links)
+    assert any(page.name in text and again["retrain_reason"] in text for (text,) in said)
+    assert trained[1]["reason"] in turns[0][0]
 
 
 def test_both_looks_are_one_alert_with_its_evidence(looks, treadle):

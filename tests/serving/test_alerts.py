@@ -82,7 +82,7 @@ def test_the_console_shows_open_alerts_as_text_and_its_button_takes_one(home, se
         tab.open(f"{address}/")
         tab.wait(lambda: tab.evaluate("document.querySelectorAll('section button').length") == 2)
         shown = tab.evaluate("document.querySelector('section').innerText")
-        assert "not-trained-yet: inputs moved" in shown
+        assert "not-trained-yet: the data moved" in shown
         assert ATTACK in shown
         assert tab.evaluate("document.querySelector('section a').getAttribute('href')") == "/reports/toy/looks/1.html"
         tab.evaluate("document.querySelector('section button').click()")

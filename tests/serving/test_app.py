@@ -354,7 +354,7 @@ def test_the_console_says_what_is_known_of_quality_and_what_is_not(client, home)
     QualityRows(home.ledger).record_look("toy", 1, said, datetime(2011, 4, 15, tzinfo=UTC))
     (model,) = client.get("/console.json").json()["models"]
     assert model["quality"]["windows"] == [window]
-    assert model["quality"]["said"][0] == "Labels have come for 0 of 168 answers (0%)."
+    assert model["quality"]["said"][0] == "Labels have come for 0 of 168 predictions (0%)."
     assert client.get("/v1/models/toy").json()["quality"]["impact"]["harm"] is None
 
 

@@ -21,7 +21,7 @@ AT = datetime(2011, 4, 1, tzinfo=UTC)
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def keep_look(home, at=AT, verdict="drift", report="drift.html"):
+def keep_look(home, at=AT, verdict="drift", report="drift.html", version=1):
     """A look in the ledger, with its page and what stands for Evidently's."""
     folder = home.settings.reports_dir / "toy"
     (folder / "looks").mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def keep_look(home, at=AT, verdict="drift", report="drift.html"):
     look = {"project": "toy", "version": 1, "verdict": verdict, "reason": ATTACK, "retrain": False}
     page = folder / "looks" / page_name(at)
     page.write_text(render_look(look, at, [], [], {"Evidently's full report": f"../{report}"}))
-    home.ledger.record_verdict("toy", VerdictRow(1, verdict, ATTACK, 300, 20, {}, str(folder / report), at))
+    home.ledger.record_verdict("toy", VerdictRow(version, verdict, ATTACK, 300, 20, {}, str(folder / report), at))
 
 
 def test_the_console_lists_looks_with_their_pages_the_newest_first(home):
@@ -40,6 +40,7 @@ def test_the_console_lists_looks_with_their_pages_the_newest_first(home):
         (model,) = client.get("/console.json").json()["models"]
         assert [look["verdict"] for look in model["looks"]] == ["ok", "drift", "ok"]
         assert model["verdict"] == model["looks"][0]
+        assert model["verdict"]["version"] == 1
         for look in model["looks"]:
             assert client.get(look["page"]).status_code == 200
         newest = AT + timedelta(hours=2)
@@ -59,6 +60,19 @@ def test_a_look_is_shown_without_scripts_and_all_else_in_a_sandbox_without_our_o
     assert "sandbox allow-scripts;" in report
     assert "same-origin" not in report
     assert all("default-src 'none'" in policy for policy in (look, report))
+
+
+@needs_browser
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_verdict_on_another_version_than_the_champion_is_not_taken_for_its_own(home, serve, tmp_path, version):
+    keep_look(home, version=version)
+    champion = home.ledger.champion("toy").version
+    with serve(home.settings) as (_, address), open_browser(tmp_path) as tab:
+        tab.open(f"{address}/")
+        tab.wait(lambda: tab.evaluate("document.querySelector('section a')?.textContent") == "This look")
+        text = tab.evaluate("document.querySelector('main').innerText")
+        told = f"of version {version}: version {champion} was not looked at yet"
+        assert (told in text) is (version != champion)
 
 
 @needs_browser

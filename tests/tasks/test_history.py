@@ -52,7 +52,11 @@ def test_a_world_that_turned_round_is_learned_from_since_then(settings, changed)
     assert found.history.window.days < 100
     said = say_history(found.figures())
     assert found.history.name in said
-    assert "| all |" in said
+    whole = found.tried[0]
+    assert f"| all | {whole.error:.4g} | {whole.error:.4g} |" in said
+    for tried in found.tried:
+        same = sum(whole.folds[: len(tried.folds)]) / len(tried.folds)
+        assert f"| {tried.name} | {tried.error:.4g} | {same:.4g} |" in said
 
 
 def test_weighted_takes_no_window(settings, changed):

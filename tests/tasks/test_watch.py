@@ -144,7 +144,7 @@ def test_what_prefect_shows_is_in_plain_words_and_says_nothing_as_markup(look, s
     tasks.watch._show("toy", settings, found, VerdictRow(1, "drift", "", 300, 0, {}, None, AT))
     text, table = shown["toy-verdict"]["markdown"], shown["toy-drift"]["table"]
     assert "- input: " in text
-    assert "standard deviations on average, since 2024-05-01" in text.replace("\\", "")
+    assert "standard deviations), since 2024-05-01" in text.replace("\\", "")
     assert "<b>" not in text
     json.dumps(table)
     assert table[0]["moved"]

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from treadle.pages.look import in_words, moved, short
+from treadle.pages.look import in_words, moved
+from treadle.wording import short
 
 SEVERITIES = ("info", "warning", "critical")
 LOOK_KINDS = ("drift", "quality-loss", "invalid")
@@ -38,7 +39,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "drift": Kind("warning", "inputs moved", "Look at the page: is it the world, or a sender that broke?"),
+    "drift": Kind("warning", "the data moved", "Look at the page: is it the world, or a sender that broke?"),
     "quality-loss": Kind("critical", "the model's errors grew", "If no retrain was decided, the page says why."),
     "invalid": Kind("warning", "the window cannot be compared", "A column is missing or broken: ask who sends it."),
     "not-served": Kind("critical", "the champion is not served", "`treadle doctor`; `treadle rollback NAME` serves the one before."),

@@ -16,10 +16,11 @@ from treadle.alerting.alerts import KINDS
 from treadle.alerting.channels import Channel, read_channels, send
 from treadle.errors import TreadleError
 from treadle.ledger import Alert, AlertBook, Ledger
-from treadle.pages.look import moment, some
+from treadle.pages.look import moment
 from treadle.project import Alerts as Rules
 from treadle.project import load_project
 from treadle.settings import Settings
+from treadle.wording import some
 
 log = logging.getLogger("treadle.alerts")
 

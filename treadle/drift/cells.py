@@ -25,12 +25,35 @@ class Cells:
         current: Codes of the window (m,).
         size: Number of cells.
         ordered: Whether the order of the cells means something.
+        names: Of the categories with a cell of their own, from cell 1 on; `None` where they are not told.
     """
 
     normal: np.ndarray
     current: np.ndarray
     size: int
     ordered: bool
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Categories:
+    """One column of both tables as numbers.
+
+    Attributes:
+        normal: Of the reference (n,): 0 for missing, else 1 to `known`.
+        current: Of the window (m,); above `known` for those that the reference never saw.
+        known: How many different ones the reference has.
+        names: What the numbers from 1 on stand for (numbers,); `None` where that is not told.
+    """
+
+    normal: np.ndarray
+    current: np.ndarray
+    known: int
+    names: np.ndarray | None = None
+
+    def named(self, numbers: np.ndarray) -> tuple[str, ...] | None:
+        """What some numbers (k,) stand for."""
+        return None if self.names is None else tuple(str(name) for name in self.names[numbers - 1])
 
 
 def number_cells(normal: np.ndarray, current: np.ndarray) -> Cells:
@@ -58,27 +81,30 @@ def frequent(normal: np.ndarray, known: int) -> np.ndarray:
     return order[: min(FREQUENT, int((counts >= LEAST_COUNT).sum()))]
 
 
-def category_cells(normal: np.ndarray, current: np.ndarray, known: int, own: np.ndarray) -> Cells:
-    """Category numbers, see `category_numbers`, as cells.
+def category_cells(categories: Categories, own: np.ndarray, compared: np.ndarray | None = None) -> Cells:
+    """Categories as cells.
 
     Args:
-        normal: Of the reference (n,), 0 for missing, else 1 to `known`.
-        current: Of the window (m,); above `known` for those that the reference never saw.
-        known: How many different ones the reference has.
-        own: Those with a cell of their own, see `frequent`.
+        categories: Of both tables.
+        own: Numbers of those with a cell of their own, see `frequent`.
+        compared: Which rows of the reference are compared, a mask (n,); all, when left out.
     """
+    known = categories.known
     cell = np.full(known + 2, len(own) + 1)
     cell[0] = 0
     cell[own] = np.arange(1, len(own) + 1)
-    return Cells(cell[normal], cell[np.minimum(current, known + 1)], len(own) + 2, ordered=False)
+    normal = categories.normal if compared is None else categories.normal[compared]
+    current = np.minimum(categories.current, known + 1)
+    return Cells(cell[normal], cell[current], len(own) + 2, ordered=False, names=categories.named(own))
 
 
-def category_numbers(normal: pd.Series, current: pd.Series) -> tuple[np.ndarray, np.ndarray, int]:
-    """Categories as numbers, (n,) and (m,): 0 for missing, then those of the reference, then others; and how many the reference has."""
+def category_numbers(normal: pd.Series, current: pd.Series, *, told: bool = True) -> Categories:
+    """The categories of a column as numbers, those of the reference first; `told` if their names may be."""
     texts = pd.concat([normal.astype("str"), current.astype("str")], ignore_index=True)
-    codes, _ = pd.factorize(texts.mask(texts == ""), use_na_sentinel=True)
+    codes, names = pd.factorize(texts.mask(texts == ""), use_na_sentinel=True)
     codes = codes + 1
-    return codes[: len(normal)], codes[len(normal) :], int(codes[: len(normal)].max(initial=0))
+    before, now = codes[: len(normal)], codes[len(normal) :]
+    return Categories(before, now, int(before.max(initial=0)), np.asarray(names, dtype=object) if told else None)
 
 
 def as_numbers(values: pd.Series) -> np.ndarray:

@@ -91,6 +91,7 @@ class Counted:
         normal: Of the reference (cells,).
         current: Of the window (cells,).
         blocks: Of each block of the reference (blocks, cells).
+        names: Of the first cells, see `Cells.names`.
     """
 
     layout: Layout
@@ -99,13 +100,19 @@ class Counted:
     normal: np.ndarray
     current: np.ndarray
     blocks: np.ndarray
+    names: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, cells: Cells, layout: Layout) -> Counted:
         """Count once what several comparisons need."""
         chunks = layout.counts(cells.normal, cells.size)[:, 1:]
         current = np.bincount(cells.current, minlength=cells.size)[1:].astype(np.float64)
-        return cls(layout, cells.ordered, chunks, chunks.sum(axis=0), current, layout.sums(chunks, layout.length))
+        blocks = layout.sums(chunks, layout.length)
+        return cls(layout, cells.ordered, chunks, chunks.sum(axis=0), current, blocks, cells.names)
+
+    def name(self, cell: int) -> str | None:
+        """What a cell's category is called; `None` where that is not told."""
+        return self.names[cell] if self.names is not None and cell < len(self.names) else None
 
     @property
     def has_both(self) -> bool:

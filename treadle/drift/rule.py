@@ -19,6 +19,7 @@ from treadle.drift.shape import absurd_losses, broken, extra, monotonous
 from treadle.drift.stretches import settle_loss
 from treadle.project import Watch
 from treadle.tables.schema import Column
+from treadle.wording import some
 
 INPUTS = 0.0075  # a quiet window's inputs are called moved at most so often, over all columns together
 ANSWERS = 0.00125  # the same of its answers, and again of its labels
@@ -27,7 +28,8 @@ MOST_SAID = 3  # findings that a reason tells in full
 
 def judge(
     reference: Reference, window: Window, columns: Sequence[Column], watch: Watch, seed: int = 0,
-    past: Sequence[Look] = (), at: datetime | None = None, *, classes: bool = False, untold: Container[str] = (),
+    past: Sequence[Look] = (), at: datetime | None = None, *, classes: Sequence[str] | None = None,
+    untold: Container[str] = (),
 ) -> Judgement:  # fmt: skip
     """Judge a window. The schema comes first, then the number of rows, then quality where labels suffice, else the rest.
 
@@ -39,8 +41,8 @@ def judge(
         seed: Where chance comes from.
         past: Earlier looks at the same version, newest first.
         at: Event time of this look, for `since`.
-        classes: Whether targets are indexes into classes.
-        untold: Columns of which no value may be told: they are compared, but no slice is made of them.
+        classes: What targets are indexes into; `None` where they are numbers.
+        untold: Columns of which no value may be told: they are compared, but no slice is made of them and no category named.
     """
     odd = broken(reference, window, columns) if len(window.rows) else []
     wrong = odd[0].said if odd else absurd_losses(reference, window)
@@ -58,9 +60,9 @@ def judge(
         )
     reference, window, absurd = _finite(reference, window)
     families = (
-        (compare_inputs(reference, window, columns), INPUTS),
-        (compare_predictions(reference, window), ANSWERS),
-        (compare_targets(reference, window, classes=classes), ANSWERS),
+        (compare_inputs(reference, window, columns, untold), INPUTS),
+        (compare_predictions(reference, window, classes), ANSWERS),
+        (compare_targets(reference, window, classes), ANSWERS),
     )
     found = [finding for comparisons, level in families for finding in findings(comparisons, level)]
     told = [column for column in columns if column.name not in untold]  # a slice is told by its value
@@ -199,7 +201,7 @@ def _persistence(deciding: Sequence[Finding], past: Sequence[Look], watch: Watch
 def _by_quality(judged: Judgement, quality: Quality, window: Window, absurd: int, *, older: bool = False) -> Judgement:
     """The verdict and its reason where labels decide; `older` if all of them are older than the window."""
     lately = quality.labelled < len(window.losses)  # then the newest stretch decides
-    slices = [] if is_lost(quality) else _bad_slices(judged.findings)
+    slices = _bad_slices(judged.findings)
     lost = _lasts(judged) and (is_lost(quality) or bool(slices))
     reason = _say_quality(quality, slices, _say_inputs(judged, absurd), older=older, lately=lately)
     return replace(
@@ -239,7 +241,7 @@ def _say_moved(moved: Sequence[Finding]) -> str:
     rest = [
         {"prediction": "the model's answers", "target": "the labels"}[f.kind] for f in moved if f.name not in inputs
     ]
-    said = f"inputs moved: {', '.join(inputs)}" if inputs else "inputs are where they were"
+    said = f"inputs moved: {some(inputs)}" if inputs else "inputs are where they were"
     return said + (f"; {' and '.join(rest)} are distributed differently than at training" if rest else "")
 
 
@@ -260,13 +262,16 @@ def _say_quiet(quality: Quality) -> str:
     return f" Quiet stretches of the reference that this rule calls lost: {quality.quiet_alarms} of {quality.quiet_stretches}."
 
 
-def _say_quality(quality: Quality, slices: Sequence[Finding], inputs: str, *, older: bool, lately: bool) -> str:
+def _say_quality(quality: Quality, worst: Sequence[Finding], inputs: str, *, older: bool, lately: bool) -> str:
+    """The loss, and the slices that went bad: by themselves where the mean of all holds, beyond all others where it does not."""
     useless = f", and surely worse than the trivial baseline, {quality.baseline:.4g}" if quality.useless else ""
-    bad = f"; but {'; '.join(f.said for f in slices[:MOST_SAID])}" if slices else ""
+    bad = f"; but {'; '.join(f.said for f in worst[:MOST_SAID])}" if worst else ""
+    if worst and is_lost(quality):
+        bad = f"; most of all where {worst[0].name}, {worst[0].statistic:.2f} times"
     newest = "the newest " if lately else ""
     which = "labelled predictions, all older than this window" if older else "labelled predictions"
     return (
-        f"Mean {quality.loss} {quality.window:.4g} on {newest}{quality.labelled} {which}, {quality.reference:.4g} was normal "
+        f"Mean {quality.loss} {quality.window:.4g} on {newest}{quality.labelled:,} {which}, {quality.reference:.4g} was normal "
         f"({quality.ratio:.2f} times; chance allowed for, at least {quality.lower:.2f} times){useless}{bad}; {inputs}."
     )
 
@@ -276,7 +281,7 @@ def _why_inputs(window: Window, watch: Watch, quality: Quality | None) -> str:
     if quality is not None:
         return (
             f"{window.covered} labels for these {len(window.rows):,} predictions, {watch.min_labelled} are needed for quality; "
-            f"on {quality.labelled} older ones the loss was {quality.ratio:.2f} times the normal"
+            f"on {quality.labelled:,} older ones the loss was {quality.ratio:.2f} times the normal"
         )
     if len(window.losses) < watch.min_labelled:
         return f"{len(window.losses)} labels, {watch.min_labelled} are needed for quality"

@@ -9,8 +9,19 @@ import numpy as np
 
 from treadle.drift.blocks import Layout, Usual, usual
 from treadle.drift.bounds import loss_chance, share_chance
+from treadle.drift.cells import Categories
 from treadle.drift.comparison import LEAST_DISTANCE, Comparison, Counted, distances, gaps
 from treadle.drift.records import Kind
+from treadle.drift.words import (
+    LEAST_SHARED,
+    say_category,
+    say_fewer_new,
+    say_gone,
+    say_label,
+    say_missing,
+    say_new,
+    say_others,
+)
 
 LEAST_SHARE = 0.05  # of rows that must be newly missing, of a new category, or of one that is gone
 
@@ -57,12 +68,21 @@ def _compare_cell(kind: Kind, name: str, counted: Counted, cell: int, far: np.nd
     one, rows = counted.chunks[:, cell], counted.rows
     both = np.column_stack([one, counted.chunks.sum(axis=1) - one])
     old, new = float(counted.normal[cell]) / rows[1], float(counted.current[cell]) / rows[0]
-    said = f"one category of '{name}' went from {old:.1%} to {new:.1%} of the rows" if new else _say_gone(name, old)
+    said = _say_cell(kind, name, counted, cell, old, new)
     found = usual(counted.layout, both, far, ordered=False)
     chance = partial(share_chance, share=old)
     return Comparison(
         kind, name, abs(new - old), new - old, said, LEAST_DISTANCE, *rows, found, chance, among=len(counted.normal)
     )
+
+
+def _say_cell(kind: Kind, name: str, counted: Counted, cell: int, old: float, new: float) -> str:
+    if kind == "target":
+        return say_label(counted.name(cell), old, new)
+    called = counted.name(cell)
+    if called is None and cell == len(counted.normal) - 1:  # the last is of all rare ones together
+        return say_others(name, old, new)
+    return say_category(name, called, old, new)
 
 
 def _unlikely(c: Comparison) -> tuple[bool, float, float]:
@@ -77,29 +97,27 @@ def compare_missing(name: str, normal: np.ndarray, current: np.ndarray, layout: 
     before, now = float(normal.mean()), float(current.mean())
     far = distances(part, counts.sum(axis=0) - part, ordered=False)
     return Comparison(
-        "missing", name, abs(now - before), now - before, f"{now:.1%} of '{name}' is missing, {before:.1%} was normal",
+        "missing", name, abs(now - before), now - before, say_missing(name, now, before),
         LEAST_SHARE, len(current), len(normal), usual(layout, counts, far, ordered=False),
         partial(share_chance, share=before),
     )  # fmt: skip
 
 
-def compare_new(name: str, normal: np.ndarray, current: np.ndarray, known: int, layout: Layout) -> Comparison:
+def compare_new(name: str, categories: Categories, layout: Layout) -> Comparison:
     """Compare the share of rows whose category the reference never saw with how many such rows there always are.
 
     Args:
         name: The column.
-        normal: Category numbers of the reference (n,), see `cells.category_numbers`.
-        current: Of the window (m,).
-        known: Different ones in the reference.
+        categories: Of the reference (n,) and of the window (m,).
         layout: Blocks of the reference.
 
     Source: I. Good, The population frequencies of species (1953): the share of rows whose category occurs once.
     """
+    normal, current, known = categories.normal, categories.current, categories.known
     counts = np.bincount(normal, minlength=known + 1)
     counts[0] = 0
     once = float((counts == 1).sum() / max(len(normal), 1))
     now = float((current > known).mean()) if len(current) else 0.0
-    strangers = len(np.unique(current[current > known]))
     begin, end = layout.edges[: layout.chunks - layout.length + 1], layout.edges[layout.length :]
     at = np.arange(len(normal))
     first, last = np.full(known + 1, len(normal)), np.full(known + 1, -1)
@@ -107,9 +125,7 @@ def compare_new(name: str, normal: np.ndarray, current: np.ndarray, known: int, 
     np.maximum.at(last, normal, at)
     inside = (first >= begin[:, None]) & (last < end[:, None]) if layout.timed and known else None
     alone = inside @ counts / layout.size if inside is not None else np.full(len(begin), once)
-    said = f"{strangers} categor{'y' if strangers == 1 else 'ies'} of '{name}' that training never saw: {now:.1%} of the rows"
-    if now < once:
-        said = f"{now:.1%} of the rows have a category of '{name}' that training never saw, {once:.1%} would be normal"
+    said = say_fewer_new(name, now, once) if now < once else _say_strangers(name, categories, now)
     return Comparison(
         "categories", name, abs(now - once), now - once, said, LEAST_SHARE, len(current), len(normal),
         Usual(layout, np.abs(alone - once), np.full(len(begin), layout.size), 1.0, np.ones(len(begin))),
@@ -126,8 +142,12 @@ def tell_strangers(new: Comparison, counted: Counted) -> str | None:
     return new.said if new.effect > 0 and 2 * new.effect >= now - old else None
 
 
-def _say_gone(name: str, share: float) -> str:
-    return f"a category of '{name}' that was {share:.1%} of the rows is gone"
+def _say_strangers(name: str, categories: Categories, now: float) -> str:
+    """The new categories, those by name that some rows share: what one row alone has may say whose it is."""
+    strangers, rows = np.unique(categories.current[categories.current > categories.known], return_counts=True)
+    often = np.argsort(-rows, kind="stable")
+    told = categories.named(strangers[often][rows[often] >= LEAST_SHARED])
+    return say_new(name, told or (), len(strangers), now)
 
 
 def compare_vanished(name: str, counted: Counted) -> Comparison:
@@ -137,10 +157,11 @@ def compare_vanished(name: str, counted: Counted) -> Comparison:
     share = counted.normal[own] / max(known, 1)
     gone = counted.current[own] == 0
     lost = float(share[gone].max(initial=0.0)) if not gone.all() else 0.0
+    which = int(np.where(gone, share, -1.0).argmax()) if lost else 0
     far = np.where(counted.blocks[:, own] == 0, share, 0.0).max(axis=1, initial=0.0)
     among = max(1, int((share > LEAST_SHARE).sum()))
     found = usual(counted.layout, counted.chunks[:, own], far, ordered=False)
     return Comparison(
-        "categories", name, lost, -lost, _say_gone(name, lost),
+        "categories", name, lost, -lost, say_gone(name, counted.name(which), lost),
         LEAST_SHARE, now, max(known, 1), found, loss_chance, among,
     )  # fmt: skip

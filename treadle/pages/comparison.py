@@ -14,8 +14,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pandas as pd
 
-from treadle.pages.look import number, short
 from treadle.tables.schema import Column
+from treadle.wording import number, short
 
 BINS = 20
 MOST_CATEGORIES = 12
@@ -24,6 +24,7 @@ LEAST_CHANGE = 0.01
 STYLE = """
 svg{display:block;width:13.75rem;max-width:100%;min-width:8rem;height:3.5rem} .normal{fill:var(--faint)}
 .now{fill:none;stroke:var(--link);stroke-width:2.5} .axis{stroke:var(--line)}
+.whole{white-space:nowrap}
 """
 
 

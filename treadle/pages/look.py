@@ -5,14 +5,14 @@ Reads the plain data that the watch flow gives (`treadle watch --json`). What is
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from treadle.quality.words import BLIND
+from treadle.quality.words import say_coverage, say_estimate
 from treadle.settings import Settings
+from treadle.wording import MOST_NAMES, figure, number, short, some
 
 Data = Mapping[str, Any]
 
@@ -29,8 +29,7 @@ KINDS = {
 """What a finding's kind is called."""
 FOLDER = "looks"
 """Below a project's reports; the service shows what is in it without scripts."""
-MOST_NAMES = 8
-LONGEST_NAME, LONGEST_WORDS = 60, 200
+LONGEST_WORDS = 200
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,29 @@ class Moved:
         """It in a few words.
 
         >>> Moved("temp", "input", 0.31, 0.1).said
-        'temp: values moved (0.31, 0.1 allowed)'
+        'temp: values moved (distance 0.31, 0.1 allowed)'
         """
-        figures = "" if self.statistic is None else f" ({number(self.statistic)}{self._allowed})"
+        figures = "" if self.statistic is None else f" ({self.measured})"
         words = short(self.words, LONGEST_WORDS).rstrip(".") if self.words else None
         return f"{words or f'{short(self.name)}: {KINDS.get(self.kind, self.kind)}'}{figures}"
 
     @property
-    def _allowed(self) -> str:
-        return "" if self.threshold is None else f", {number(self.threshold)} allowed"
+    def title(self) -> str:
+        """What moved, by the name that people know it by."""
+        return {"prediction": "the answers", "target": "the labels", "quality": "the errors of all"}.get(
+            self.kind, self.name
+        )
+
+    @property
+    def measured(self) -> str:
+        """The figure beside its threshold, each as what it is."""
+        distance = number(self.statistic or 0.0)
+        allowed = "" if self.threshold is None else f", {number(self.threshold)} allowed"
+        if self.kind == "quality":
+            return f"chance allowed for, at least {distance} times"
+        if self.kind == "segment":
+            return f"{number(self.threshold or 0.0)} times allowed"
+        return f"distance {distance}{allowed}"
 
 
 @dataclass(frozen=True)
@@ -160,22 +173,52 @@ def moved(look: Data) -> list[Moved]:
     return [one for k, one in enumerate(found) if one.words is None or (one.name, one.words) not in said[:k]]
 
 
+def span_in_words(span: Data) -> dict[str, str]:
+    """One window of quality by prediction time; what is not known is a word and not a number."""
+    measured, estimate, low, high = (figure(span.get(key)) for key in ("metric", "estimate", "low", "high"))
+    between = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+    unknown = "too few labels" if span.get("labelled") else "unknown"
+    return {
+        "answered between": f"{moment(span.get('from'))} and {moment(span.get('to'))}",
+        "with labels": f"{span.get('labelled') or 0:,} of {span.get('answered') or 0:,}",
+        "measured": unknown if measured is None else number(measured),
+        "estimated before": "unknown" if estimate is None else f"{number(estimate)}{between}",
+    }
+
+
 def _since(look: Data) -> str:
     since = look.get("since") or {}
     looks = since.get("looks")
-    persistence = look.get("persistence") or {}
-    seen = ""
-    if persistence.get("of"):
-        needed = persistence.get("needed")
-        seen = (
-            f" {persistence.get('looks')} of the last {persistence['of']} looks found it; "
-            f"{needed} {'is' if needed == 1 else 'are'} needed."
-        )
+    seen = _persistence(look.get("persistence") or {})
     if looks is None:
         return f"Not known.{seen}"
     if looks <= 1:
         return f"This look is the first to say so, as of {moment(since.get('at'))}.{seen}"
-    return f"Since {moment(since.get('at'))}, {looks} looks in a row.{seen}"
+    verdict = look.get("verdict", "the same")
+    return f"The verdict is {verdict} since {moment(since.get('at'))}, {looks} looks in a row.{_lately(look)}{seen}"
+
+
+def _persistence(persistence: Data) -> str:
+    """In how many looks it was seen, and whether that is enough."""
+    needed, of = persistence.get("needed"), persistence.get("of")
+    if not of:
+        return ""
+    if needed == 1:
+        return " One look is enough."
+    return f" {persistence.get('looks')} of the last {of} looks found it; {needed} are needed."
+
+
+def _lately(look: Data) -> str:
+    """Since when each thing moves that did not from the verdict's first look on, since looks in a row need not find the same."""
+    by_time: dict[str, list[str]] = {}
+    for one in moved(look):
+        if one.since:
+            by_time.setdefault(one.since, []).append(one.title)
+    first = (look.get("since") or {}).get("at")
+    if set(by_time) <= {first}:
+        return ""
+    told = [f"{some(list(dict.fromkeys(names)), 3)} since {moment(at)}" for at, names in sorted(by_time.items())]
+    return f" What it finds now: {'; '.join(told)}."
 
 
 def _columns(look: Data) -> str:
@@ -189,14 +232,19 @@ def _columns(look: Data) -> str:
 
 
 def _costs(look: Data) -> Iterator[str]:
-    """What is known of the costs; `unknown` is said, and never 0."""
-    known = [*_impact(look.get("impact") or {}), *_quality(look.get("quality") or {}), *_estimate(look)]
+    """What is known of the costs; `unknown` is said, and never 0. What labels say comes first."""
+    known = [*_quality(look.get("quality") or {}), *_impact(look)]
+    known += [estimate] if (estimate := say_estimate(look.get("estimate"))) else []
     yield from known or ["Not known: there are too few labels, and no estimate of the errors."]
     yield from _coverage(look)
 
 
-def _impact(impact: Data) -> Iterator[str]:
+def _impact(look: Data) -> Iterator[str]:
+    """What moved inputs cost; nothing of it where none moved and labels say that something else costs."""
+    impact = look.get("impact") or {}
     harm, reason = figure(impact.get("harm")), impact.get("reason")
+    if look.get("verdict") == "quality-loss" and not any(column.get("moved") for column in impact.get("columns") or ()):
+        return
     if reason:
         yield str(reason)
     elif harm is not None:
@@ -206,36 +254,21 @@ def _impact(impact: Data) -> Iterator[str]:
 def _quality(quality: Data) -> Iterator[str]:
     window, normal = figure(quality.get("window")), figure(quality.get("reference"))
     if window is not None and normal is not None:
-        on = f" on {quality['labelled']} labelled predictions" if quality.get("labelled") is not None else ""
+        on = f" on {quality['labelled']:,} labelled predictions" if quality.get("labelled") is not None else ""
         baseline = figure(quality.get("baseline"))
         beside = "" if baseline is None else f" The trivial baseline would have {number(baseline)} on the same rows."
         yield f"Mean {quality.get('loss') or 'loss'} {number(window)}{on}; {number(normal)} was normal.{beside}"
 
 
-def _estimate(look: Data) -> Iterator[str]:
-    estimate = look.get("estimate") or {}
-    value, low, high = (figure(estimate.get(key)) for key in ("value", "low", "high"))
-    if value is None:
-        return
-    between = f", between {number(low)} and {number(high)}" if low is not None and high is not None else ""
-    yield f"Estimated {estimate.get('metric', 'metric')} now: {number(value)}{between}."
-    record = estimate.get("track_record") or {}
-    error = figure(record.get("mean_absolute_error"))
-    if error is not None:
-        yield f"So far such estimates were off by {number(error)} on average, in {record.get('windows')} windows."
-    if outside := figure(estimate.get("outside")):
-        yield f"{outside:.1%} of the rows have values that the model never learned from."
-    yield BLIND
-
-
 def _coverage(look: Data) -> Iterator[str]:
-    coverage = look.get("coverage") or {}
-    answered, labelled = coverage.get("answered"), coverage.get("labelled")
-    if answered:
-        share = figure(coverage.get("share"))
-        known = f" ({share:.0%})" if share is not None else ""
-        yield f"Labels have come for {labelled or 0:,} of {answered:,} predictions{known}."
-    if again := (look.get("window") or {}).get("answered_again"):
+    coverage, window = look.get("coverage") or {}, look.get("window") or {}
+    if said := say_coverage(coverage):
+        yield said
+    again = window.get("answered_again") or 0
+    older = (window.get("labelled") or 0) - (coverage.get("labelled") or 0) - again
+    if coverage and older > 0:
+        yield f"{older:,} older labelled row{'' if older == 1 else 's'} of this version judge{'s' if older == 1 else ''} its errors, too."
+    if again:
         yield f"{again:,} of the labelled rows that judge this version were answered by another first, and by this one again."
 
 
@@ -243,7 +276,10 @@ def _decided(look: Data) -> str:
     if look.get("retrain") is None:
         return "Nothing was decided yet."
     rule = f" (the rule: {look['suppressed']})" if look.get("suppressed") and not look["retrain"] else ""
-    return f"{'Retrain' if look['retrain'] else 'No retrain'}{rule}. {look.get('retrain_reason') or ''}".rstrip()
+    why = str(look.get("retrain_reason") or "")
+    if happened := look.get("reason"):  # stands above already
+        why = why.replace(f": {happened}", ", for what happened above.", 1)
+    return f"{'Retrain' if look['retrain'] else 'No retrain'}{rule}. {why}".rstrip()
 
 
 def _false_alarms(look: Data) -> str | None:
@@ -257,22 +293,6 @@ def _false_alarms(look: Data) -> str | None:
     return " ".join(f"{sentence}, measured on the version's own reference." for sentence in said) or None
 
 
-def short(text: object, most: int = LONGEST_NAME) -> str:
-    """A name on one line, without what terminals and chats obey, and not too long."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def some(names: Sequence[str], most: int = MOST_NAMES) -> str:
-    """Some of the names.
-
-    >>> some(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(short(name) for name in names[:most]) + more
-
-
 def moment(value: str | datetime | None) -> str:
     """A time as people read it, in UTC.
 
@@ -283,15 +303,3 @@ def moment(value: str | datetime | None) -> str:
         return "an unknown time"
     text = value.isoformat() if isinstance(value, datetime) else str(value)
     return f"{text[:16].replace('T', ' ')} UTC"
-
-
-def number(value: float) -> str:
-    """Four digits that tell something."""
-    return f"{value:.4g}"
-
-
-def figure(value: Any) -> float | None:
-    """A finite number, or `None`: neither NaN nor text is a figure."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None

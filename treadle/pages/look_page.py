@@ -17,15 +17,14 @@ from treadle.pages.look import (
     LONGEST_WORDS,
     Moved,
     Words,
-    figure,
     in_words,
     moment,
     moved,
-    number,
     page_name,
-    short,
+    span_in_words,
 )
 from treadle.pages.page import document, html_table
+from treadle.wording import figure, short
 
 TONES = {"ok": "good", "drift": "bad", "quality-loss": "bad", "invalid": "bad", "insufficient-data": "wait"}
 MOST_MOVED = 30
@@ -83,21 +82,26 @@ def _several(count: int, name: str) -> str:
 
 
 def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Comparison]) -> str:
-    """A row for each thing that moved; the columns that did not are folded away."""
-    found = moved(look)
-    head = f"<h2>What moved</h2><p>{escape(words.columns)}</p>"
+    """A row for each thing that moved, with all that was found of it; the columns that did not are folded away."""
+    found: dict[str, list[Moved]] = {}
+    for one in moved(look):
+        found.setdefault(one.title, []).append(one)
     if found:
-        rows = [_row(one, drawn.get(one.name)) for one in found[:MOST_MOVED]]
-        head += (
-            '<p class="soft">Bars: when the version was trained. Line: this window.</p>'
-            + html_table(["what", "before and now", "change", "distance"], rows)
-        )  # fmt: skip
+        rows = [_row(ones, drawn.get(ones[0].name)) for ones in list(found.values())[:MOST_MOVED]]
+        more = f", {MOST_MOVED} shown" if len(found) > MOST_MOVED else ""
+        head = (
+            f'<h2>What moved</h2><p class="soft">{len(found)} in all{more}. Bars: when the version was trained. '
+            "Line: this window.</p>" + html_table(["what", "before and now", "change", "distance"], rows)
+        )
+    else:
+        head = f"<h2>What moved</h2><p>{escape(words.columns)}</p>"
     still = [c for c in look.get("columns") or () if not c.get("drifted")]
     if not still:
         return head
     rows = [
         _row(
-            Moved(str(c["name"]), "", figure(c.get("statistic")), figure(c.get("threshold"))), drawn.get(str(c["name"]))
+            [Moved(str(c["name"]), "", figure(c.get("statistic")), figure(c.get("threshold")))],
+            drawn.get(str(c["name"])),
         )
         for c in still[:MOST_MOVED]
     ]
@@ -106,41 +110,27 @@ def _what_moved(look: Mapping[str, Any], words: Words, drawn: Mapping[str, Compa
     return f"{head}<details><summary>{many}</summary>{folded}</details>"
 
 
-def _row(one: Moved, comparison: Comparison | None) -> list[str]:
-    name = f"<b>{escape(short(one.name))}</b>"
-    if one.words:
-        name += f"<br>{escape(short(one.words, LONGEST_WORDS))}"
-    elif one.kind and one.kind != "input":
-        name += f"<br>{escape(KINDS.get(one.kind, one.kind))}"
-    if one.since:
-        name += f'<br><span class="soft">since {escape(moment(one.since))}</span>'
-    allowed = "" if one.threshold is None else f", {number(one.threshold)} allowed"
-    effect = "" if one.effect is None else f"<br>effect {number(one.effect)}"
-    distance = "" if one.statistic is None else f"{number(one.statistic)}{allowed}{effect}"
+def _row(ones: Sequence[Moved], comparison: Comparison | None) -> list[str]:
+    """One row of all that was found of one thing."""
+    name = f"<b>{escape(short(ones[0].title))}</b>"
+    for one in ones:
+        if one.words:
+            name += f"<br>{escape(short(one.words, LONGEST_WORDS))}"
+        elif one.kind and one.kind != "input":
+            name += f"<br>{escape(KINDS.get(one.kind, one.kind))}"
+        if one.since:
+            name += f'<br><span class="soft">since {escape(moment(one.since))}</span>'
+    distances = "<br>".join(one.measured for one in ones if one.statistic is not None)
     picture, change = ("", "") if comparison is None else (draw(comparison), escape(comparison.change))
-    return [name, picture, change, distance]
+    return [name, picture, change, distances]
 
 
 def _by_window(windows: Sequence[Mapping[str, Any]]) -> str:
-    """Quality by window of prediction time; what is not known is a word and not a number."""
+    """Quality by window of prediction time."""
     if not windows:
         return ""
-    rows = [
-        [
-            f"{escape(moment(w.get('from')))} to {escape(moment(w.get('to')))}",
-            f"{w.get('labelled') or 0:,} of {w.get('answered') or 0:,}",
-            _figure(w.get("metric")),
-            _figure(w.get("estimate")),
-        ]
-        for w in windows[-12:]
-    ]
-    return html_table(["predicted", "labelled", "error", "estimated"], rows)
-
-
-def _figure(value: Any) -> str:
-    """A figure, or that it is not known, which is not 0."""
-    known = figure(value.get("value") if isinstance(value, Mapping) else value)
-    return "unknown" if known is None else number(known)
+    spans = [span_in_words(window) for window in windows[-12:]]
+    return html_table(list(spans[0]), [[escape(text) for text in span.values()] for span in spans])
 
 
 def _looks_before(before: Sequence[VerdictRow]) -> str:
@@ -148,7 +138,7 @@ def _looks_before(before: Sequence[VerdictRow]) -> str:
         return ""
     rows = [
         [
-            f'<a href="{page_name(row.at)}">{escape(moment(row.at))}</a>',
+            f'<a class="whole" href="{page_name(row.at)}">{escape(moment(row.at))}</a>',
             f'<span class="{TONES.get(row.verdict, "wait")}">{escape(row.verdict)}</span>',
             escape(row.reason),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from treadle.pages.look import number
+from treadle.wording import number
 
 
 def in_words(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -81,10 +81,10 @@ def judge_impact(
     names = [use.name for use in matter]
     harm = _harm(estimator, expected, names)
     check = _weighted(frame, reference, [c for c in columns if c.name in names and c.kind != "datetime"])
-    if check is not None and estimator.method == "confidence" and not all(use.used for use in matter):
-        harm = max(harm, check)  # confidence knows nothing of a column that the model does not use
-    harm = round(harm, 4)
-    return Impact(harm, check, table, _say(harm, check, matter, expected))
+    blind = estimator.method == "confidence" and not all(use.used for use in matter)  # to columns that are not used
+    overruled = blind and check is not None and check > harm
+    reason = _say(harm, check, matter, expected, overruled=overruled)
+    return Impact(check if overruled else round(harm, 4), check, table, reason)
 
 
 def _row(name: str, use: Use | None, moved: bool) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def _weighted(frame: pd.DataFrame, reference: pd.DataFrame | None, columns: Sequ
     return round(float(np.average(losses, weights=weights)) / max(float(losses.mean()), 1e-12) - 1, 4)
 
 
-def _say(harm: float, check: float | None, matter: Sequence[Use], expected: Expected) -> str:
+def _say(harm: float, check: float | None, matter: Sequence[Use], expected: Expected, *, overruled: bool) -> str:
+    """The figure, the other way to it, and which of the two counts: `overruled` if the check does."""
     named = ", ".join(
         f"{use.name} (without it the loss would be {use.importance:.0%} higher)"
         if use.used
@@ -138,6 +139,11 @@ def _say(harm: float, check: float | None, matter: Sequence[Use], expected: Expe
     return (
         f"What moved matters to the model: {named}. Rows like these cost it an estimated {abs(harm):.1%} {direction} loss"
         + (f"; weighting rows of the reference says {check:+.1%}" if check is not None else "")
+        + (
+            ", which counts, since the model's confidence knows nothing of a column that it does not use"
+            if overruled
+            else ""
+        )
         + (f". Values that it never learned from: {', '.join(unlike)}" if unlike else "")
         + ". Whether inputs have come to mean something else only labels can tell."
     )

@@ -14,6 +14,8 @@ from typing import Any
 from treadle.ledger import QualityWindow
 
 SPANS = (timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelta(weeks=1), timedelta(weeks=4))
+LONG_SPANS = (timedelta(weeks=12), timedelta(weeks=52))
+"""For streams so slow that four weeks hold too few rows to measure anything: one a day, say."""
 SHOWN = 12
 """Closed windows that a look shows."""
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
@@ -38,20 +40,26 @@ class Grid:
         return MONDAY + number * self.span
 
 
-def grid_of(oldest: datetime, newest: datetime, rows: int, wanted: int) -> Grid:
-    """The longest span that is no longer than the time in which so many rows come.
+def grid_of(oldest: datetime, newest: datetime, rows: int, wanted: int, least: int = 1) -> Grid:
+    """The longest span that is no longer than the time in which so many rows come, and long enough to measure by.
 
     Args:
         oldest: Event time of the first of some newest rows.
         newest: Event time of the last.
         rows: How many these are.
         wanted: How many a look covers.
+        least: Labelled rows without which nothing is measured.
 
     >>> grid_of(datetime(2011, 4, 1, tzinfo=UTC), datetime(2011, 4, 15, tzinfo=UTC), 336, 336).span.days
     7
+    >>> grid_of(datetime(2011, 1, 1, tzinfo=UTC), datetime(2012, 1, 1, tzinfo=UTC), 365, 1000, least=50).span.days
+    84
     """
-    time = (newest - oldest) * (wanted / max(1, rows))
-    return Grid(max((span for span in SPANS if span <= time), default=SPANS[0]))
+    each = (newest - oldest) / max(1, rows)
+    usual = max((span for span in SPANS if span <= each * wanted), default=SPANS[0])
+    if usual >= each * least:
+        return Grid(usual)
+    return Grid(min((span for span in (*SPANS, *LONG_SPANS) if span >= each * least), default=LONG_SPANS[-1]))
 
 
 def track_record(windows: Sequence[QualityWindow]) -> dict[str, Any] | None:

@@ -145,7 +145,7 @@ class OnTreadle:
         seen = [column for column in schema.features if column.name not in course.project.privacy.redacted]
         return judge(
             self._champion.reference, window, seen, watch, course.project.split.seed, self._looks, _aware(moment.at),
-            classes=schema.classes is not None, untold=course.project.privacy.personal,
+            classes=schema.classes, untold=course.project.privacy.personal,
         )  # fmt: skip
 
     def _losses(self, standing: Standing, rows: np.ndarray) -> np.ndarray:

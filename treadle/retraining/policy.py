@@ -142,7 +142,7 @@ def decide(verdict: str, said: str, project: Project, now: Circumstances) -> Dec
     if asking == STEP and now.followed is not None:
         knows = f"version {now.followed.version} knows {now.followed.rows:,} rows"
         said = f"the stream is known to move, and {knows}; the verdict is {verdict}."
-    return Decision(True, f"{asking}: {said} {now.new_labels} new labelled rows to learn from.", asking=asking)
+    return Decision(True, f"{asking}: {said} {now.new_labels:,} new labelled rows to learn from.", asking=asking)
 
 
 def _applies(rule: str, asking: str) -> bool:
@@ -267,8 +267,9 @@ def _no_new_labels(project: Project, now: Circumstances) -> str | None:
     if now.new_labels >= least:
         return None
     return (
-        f"only {now.new_labels} labelled rows are newer than what the champion learned from; "
-        f"{least} are needed for a retrain to know more."
+        f"only {now.new_labels} labelled row{' is' if now.new_labels == 1 else 's are'} newer than what the champion learned from; "
+        f"{least} {'is' if least == 1 else 'are'} needed for a retrain to know more "
+        f"(they are sent to /v1/models/{project.name}/feedback)."
     )
 
 

@@ -130,12 +130,12 @@ def test_a_web_hook_gets_the_evidence_and_nothing_leads_elsewhere(settings, ledg
     seq = drift(ledger, "temp", ATTACK)
     courier.carry(10)
     (got,) = sink.got
-    assert got["title"] == "m: inputs moved"
+    assert got["title"] == "m: the data moved"
     assert got["type"] == "warning"
     assert got["attachments"] == []
     for line in (
         "What happened: Inputs moved.",
-        f"What moved: temp: values moved (0.5, 0.1 allowed); {ATTACK}: values moved (0.5, 0.1 allowed).",
+        f"What moved: temp: values moved (distance 0.5, 0.1 allowed); {ATTACK}: values moved (distance 0.5, 0.1 allowed).",
         "What was decided: No retrain. The cooldown is 6h.",
         "Page: http://here/reports/m/looks/1.html",
         f"treadle alerts ack {seq}",
@@ -146,11 +146,11 @@ def test_a_web_hook_gets_the_evidence_and_nothing_leads_elsewhere(settings, ledg
     assert len(sink.got) == 1
     drift(ledger, "temp", "hum", hours=2)
     courier.carry(10)
-    assert sink.got[-1]["title"] == "m: inputs moved, now also hum"
+    assert sink.got[-1]["title"] == "m: the data moved, now also hum"
     assert "Seen 3 times since 2011-04-01 00:00 UTC." in sink.got[-1]["message"]
     drift(ledger, hours=3, verdict="ok")
     courier.carry(10)
-    assert sink.got[-1]["title"] == "m: over: inputs moved"
+    assert sink.got[-1]["title"] == "m: over: the data moved"
     assert sink.got[-1]["type"] == "info"
     assert len(sink.got) == 3
 
@@ -160,7 +160,7 @@ def test_a_letter_is_text_whatever_the_columns_are_called(settings, ledger, cour
     drift(ledger, ATTACK)
     courier.carry(10)
     (letter,) = letters.got
-    assert letter["Subject"] == "m: inputs moved"
+    assert letter["Subject"] == "m: the data moved"
     assert letter["To"] == "team@example.org"
     parts = {
         part.get_content_type(): part.get_payload(decode=True).decode()
@@ -213,7 +213,7 @@ def test_projects_have_channels_of_their_own(settings, ledger, courier, sink):
     for model in ("m", "other"):
         drift(ledger, "temp", model=model)
     courier.carry(10)
-    assert [got["title"] for got in sink.got] == ["m: inputs moved"]
+    assert [got["title"] for got in sink.got] == ["m: the data moved"]
 
 
 def test_channels_can_come_from_the_environment(tmp_path, sink):

@@ -43,6 +43,19 @@ def test_moved_texts_are_found(world, moved):
     assert found(world, moved) == ("drift", {"text"})
 
 
+def test_what_moved_in_texts_is_told_of_groups_and_not_of_categories(world):
+    reference = replace(world.reference, matrices={"text": texts(2000, 1)})
+    for topic in range(TOPICS):
+        shares = np.full(TOPICS, 0.5 / 7)
+        shares[topic] = 0.5
+        window = replace(world.scene(300, 31).window(), matrices={"text": texts(300, 2, shares)})
+        said = [
+            f.said for f in judge(reference, window, world.columns, Watch()).findings if f.name == "text" and f.drifted
+        ]
+        assert said
+        assert not any("categor" in words for words in said)
+
+
 def test_embeddings_that_do_not_fit_are_invalid(world):
     assert found(world, texts(300, 6)[:, :10])[0] == "invalid"
     assert found(world, np.full((300, WIDTH), np.nan))[0] == "invalid"

@@ -14,6 +14,7 @@ from treadle.project import Watch
 from treadle.tables.schema import Column
 
 SEEDS = range(100, 106)
+CLASSES = ("calm", "rough", "wild")
 
 
 def look(world, scene, labelled=0, **options):
@@ -77,8 +78,8 @@ def a_larger_category_vanishes(s, rng):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (a_new_category_comes, r"1 category of 'plan' that training never saw: 1\d\.\d% of the rows"),
-        (a_larger_category_vanishes, r"a category of 'plan' that was (30|29)\.\d% of the rows is gone"),
+        (a_new_category_comes, r"'max' of 'plan' was never seen in training: 1\d\.\d% of the rows"),
+        (a_larger_category_vanishes, r"'plus' of 'plan' is gone, (30|29)\.\d% of the rows had it"),
     ],
     ids=["new", "vanished"],
 )
@@ -102,7 +103,55 @@ def test_a_rare_category_that_grows_is_not_called_new(world):
         rare if n % 4 == 0 else f"stranger {n}" if n % 50 == 1 else city for n, city in enumerate(quiet.rows["city"])
     ]
     found = look(world, quiet.but(city=cities))
-    assert "one category of 'city' went from" in found.reason.lower()
+    assert "are and new categories of 'city' together went from" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (a_number_moves, r"'size' is 56\.\d+ on average, (50|49)\.\d+ was normal \(\+0\.\d\d standard deviations\)"),
+        (truths_flip, r"'member' is 'true' in (5|6)\d\.\d% of the rows, (3|4)\d\.\d% was normal"),
+        (answers_move, r"What the model answers is 6\.\d+ on average, 5\.\d+ was normal"),
+        (a_category_vanishes, r"'pro' of 'plan' is gone, (9|10)\.\d% of the rows had it"),
+    ],
+)
+def test_what_moved_is_told_in_values_that_people_know(world, change, words):
+    found = look(world, change(world.scene(1000, 100), np.random.default_rng(100)))
+    assert re.search(words, found.reason), found.reason
+
+
+def test_values_of_a_column_that_is_not_to_be_told_are_not(world):
+    rng = np.random.default_rng(100)
+    for change, value, words in (
+        (a_number_moves, "56", "'size' moved by +0."),
+        (a_new_category_comes, "max", "1 category of 'plan' that training never saw"),
+        (a_larger_category_vanishes, "plus", "a category of 'plan' is gone"),
+    ):
+        found = look(world, change(world.scene(1000, 100), rng), untold={"plan", "size"})
+        assert found.verdict == "drift"
+        assert words.lower() in found.reason.lower()
+        assert value not in found.reason
+
+
+def test_a_new_category_is_named_once_some_rows_share_it(world):
+    """What one row alone has may say whose it is."""
+    quiet = world.scene(400, 100)
+    plans = [f"only {n}" if n % 8 == 0 else "gold" if n % 9 == 0 else plan for n, plan in enumerate(quiet.rows["plan"])]
+    found = look(world, quiet.but(plan=plans))
+    assert "51 categories of 'plan' that training never saw (such as 'gold'):" in found.reason
+    assert "only " not in found.reason
+
+
+def test_the_probability_that_moved_is_told_with_its_class(world):
+    quiet = world.scene(400, 100)
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([5, 3, 2], 2000)
+    reference = replace(world.reference, answers=shares, targets=None)
+    moved = replace(quiet.window(), answers=rng.dirichlet([2, 3, 5], 400))
+    found = judge(reference, moved, world.columns, Watch(), classes=CLASSES)
+    assert drifted(found) == {("prediction", "prediction")}
+    words = r"The probability of '(calm|wild)' that the model answers is \d\d\.\d% on average, \d\d\.\d% was normal"
+    assert re.search(words, found.reason), found.reason
 
 
 def test_labels_that_fall_otherwise_are_target_drift(world):
@@ -118,10 +167,11 @@ def test_classes_that_fall_otherwise_are_target_drift(world):
     rng = np.random.default_rng(5)
     reference = replace(world.reference, targets=rng.integers(0, 3, 2000), answers=None)
     window = replace(world.scene(400, 7).window(45), answers=None, targets=rng.integers(0, 3, 45))
-    assert not drifted(judge(reference, window, world.columns, Watch(), classes=True))
+    assert not drifted(judge(reference, window, world.columns, Watch(), classes=CLASSES))
     flipped = replace(window, targets=np.zeros(45, dtype=np.int64))
-    found = judge(reference, flipped, world.columns, Watch(), classes=True)
+    found = judge(reference, flipped, world.columns, Watch(), classes=CLASSES)
     assert drifted(found) == {("target", "target")}
+    assert re.search(r"'calm' went from 3\d\.\d% to 100\.0% of the labels", found.reason)
 
 
 def test_a_growing_loss_is_a_quality_loss_while_inputs_stay(world):
@@ -167,6 +217,8 @@ def test_where_the_loss_grew_everywhere_only_a_slice_that_grew_by_more_is_named(
     bad = (quiet.rows["plan"] == "pro").to_numpy()
     beyond = look(world, replace(quiet, losses=np.where(bad, 12, 1.5) * quiet.losses), labelled=800)
     assert drifted(beyond) == {("quality", "loss"), ("segment", "plan = pro")}
+    assert "most of all where plan = pro, 1" in beyond.reason
+    assert "most of all" not in everywhere.reason
 
 
 def test_a_common_flow_of_new_categories_is_normal(world):
@@ -225,7 +277,7 @@ def test_a_fifth_of_300_rows_going_to_one_category_is_found():
         moved = {name: rows[name].mask(rng.random(300) < 0.2, "b") for name in ("x0", "x1")}
         found = judge(reference, Window(rows.assign(**moved), *UNLABELLED), SIX, Watch())
         named.append(found.verdict == "drift" and drifted(found) <= {("input", "x0"), ("input", "x1")})
-        assert "ne category of 'x" in found.reason
+        assert "'b' of 'x" in found.reason
     assert sum(named) >= 27
 
 
@@ -236,7 +288,7 @@ def test_a_rare_category_that_grows_among_few_rows_is_found_and_named():
     rows = six(60, rng).assign(x4=["f"] * 16 + list(rng.choice(list("abcde"), 44)))
     found = judge(reference, Window(rows, *UNLABELLED), SIX, Watch(min_rows=30))
     assert drifted(found) == {("input", "x4")}
-    assert "One category of 'x4' went from 2" in found.reason
+    assert "'f' of 'x4' went from 2" in found.reason
 
 
 @pytest.mark.parametrize("timed", [False, True])

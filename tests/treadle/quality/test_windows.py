@@ -29,6 +29,20 @@ def test_the_grid_follows_the_traffic(hours, rows, wanted, span):
     assert grid_of(MONDAY, MONDAY + timedelta(hours=hours), rows, wanted).span == span
 
 
+@pytest.mark.parametrize(
+    ("days", "rows", "span"),
+    [
+        (999, 1000, timedelta(weeks=12)),  # one a day: four weeks hold 28
+        (499, 1000, timedelta(weeks=4)),
+        (7 * 199, 200, timedelta(weeks=52)),  # one a week
+        (30 * 59, 60, timedelta(weeks=52)),  # one a month: nothing longer is there
+        (0, 1, timedelta(hours=1)),
+    ],
+)
+def test_a_window_is_long_enough_to_measure_by(days, rows, span):
+    assert grid_of(MONDAY, MONDAY + timedelta(days=days), rows, 1000, least=50).span == span
+
+
 def test_weeks_begin_on_mondays_and_every_moment_is_in_its_span():
     grid = Grid(timedelta(days=7))
     for days in (0, 0.1, 6.99):
@@ -61,11 +75,13 @@ def test_the_words_name_what_estimates_cannot_see():
         "impact": {"reason": "No input moved."},
     }  # fmt: skip
     labels, estimate, impact = say_quality(said)
-    assert labels.startswith("Labels have come for 20 of 200 answers (10%). 3 labels wait")
+    assert labels.startswith("Labels have come for 20 of 200 predictions (10%). 3 labels wait")
     assert "31 (27 to 35)" in estimate
     assert "off by 2.5" in estimate
     assert "20% of the rows" in estimate
     assert estimate.endswith(BLIND)
     assert impact == "No input moved."
+    one = say_quality(said | {"coverage": {"answered": 200, "labelled": 20, "share": 0.1, "early": 1, "expired": 1}})
+    assert "1 label waits for its prediction. 1 label was dropped, since no prediction came for it" in one[0]
     nothing = say_quality({"coverage": {"answered": 0}, "estimate": None, "impact": {"reason": "Not known."}})
     assert "cannot be estimated" in nothing[1]

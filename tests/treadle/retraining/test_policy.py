@@ -165,6 +165,16 @@ def test_a_window_is_weighed_by_what_it_costs_alone(changes, rule):
     assert decide("drift", "", project, circumstances(**changes)).rule == rule
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"), [(0, "only 0 labelled rows are newer"), (1, "only 1 labelled row is newer")]
+)
+def test_without_new_labels_it_is_said_where_they_are_sent(labels, said):
+    decision = decide("drift", "", PROJECT, circumstances(new_labels=labels))
+    assert decision.rule == "no-new-labels"
+    assert said in decision.reason
+    assert f"/v1/models/{PROJECT.name}/feedback" in decision.reason
+
+
 def following(**changes):
     """A project that follows a stream by a tenth, of which version 3 knows a thousand rows."""
     rules = PROJECT.retrain.model_copy(update={"follow": 0.1})

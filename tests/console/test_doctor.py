@@ -113,7 +113,7 @@ def test_an_open_breaker_and_labels_set_aside_are_notes_with_what_settles_them(t
     found = findings(tmp_path)
     assert found["retrains of shop"]["state"] == "note"
     assert found["retrains of shop"]["mend"] == "treadle governor close shop"
-    assert "1 are set aside" in found["labels of shop"]["detail"]
+    assert "1 is set aside" in found["labels of shop"]["detail"]
 
 
 def test_prefect_is_asked_once_for_its_deployments(prefect):

@@ -81,10 +81,10 @@ def test_a_restarted_postgresql(tmp_path, postgresql, row, much):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 48 MB, and its folder."""
+    """A file system of 128 MB, and its folder: what is answered in a minute, some 50 MB, has room on it."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", folder], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("this user may not mount a small disk")
     yield folder

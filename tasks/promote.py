@@ -130,10 +130,10 @@ def _hold_duel(turn: Turn, rows: Rows, project: Project, version: int | None, ch
         versus=versus,
         has_champion=champion is not None,
     )
+    if turn.is_step:
+        return duel.as_step()  # the holdout looks at it, however many rows have come
     if champion is not None and judged_on == "holdout":
         duel = duel.on_holdout(MIN_JUDGES)
-    if turn.is_step:
-        return duel.as_step()
     at_every_window = champion is not None and project.retrain.policy == "every-window"
     return duel.unless_worse() if at_every_window else duel
 

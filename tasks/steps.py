@@ -42,7 +42,7 @@ def followed_with(turn: Turn, project: Project, followed: Followed | None, versi
         version: The version.
     """
     split = turn.read("split.json")
-    rows = sum(len(split[part]) for part in KNOWN)
+    rows = _known_rows(split)
     if turn.is_step and followed is not None:
         return followed.step(version, rows, is_update=turn.updated is not None)
     asking = turn.reason if followed is None else "quality-loss"
@@ -64,10 +64,15 @@ def refit_to_update(turn: Turn, project: Project) -> int | None:
     if followed is None or growth is None:
         return None
     split = turn.read("split.json")
-    known = {row for part in (*KNOWN, "holdout") for row in split[part]}
-    is_whole = Evidence(settings, project.name).seen(followed.refit) <= known if followed.updates else False
-    rows = sum(len(split[part]) for part in KNOWN)
-    return followed.refit if is_whole and followed.may_update(rows, growth) else None
+    if not followed.may_update(_known_rows(split), growth):
+        return None
+    there = {row for part in (*KNOWN, "holdout") for row in split[part]}
+    return followed.refit if Evidence(settings, project.name).seen(followed.refit) <= there else None
+
+
+def _known_rows(split: dict[str, list[str]]) -> int:
+    """Rows that a version knows: those that it learned from, judged by or left out as too old."""
+    return sum(len(split[part]) for part in KNOWN)
 
 
 def note_step(turn: Turn, ledger: Ledger, followed: Followed) -> None:
